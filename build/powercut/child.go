@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// maxWaiting bounds the backlog, and so the time that a check takes.
+// maxWaiting limits the backlog, and so the time of a check.
 const maxWaiting = 1500
 
 type msgKind uint8
@@ -26,8 +26,8 @@ const (
 	msgFact
 )
 
-// A message is what the process that is killed tells the one that kills it. It
-// leaves in one write, so that a kill never takes half of it.
+// A message is what the killed process sends to its parent. It is written in one write, so
+// that a kill cannot cut it.
 type message struct {
 	Kind       msgKind
 	Items      []queue.Item
@@ -35,11 +35,11 @@ type message struct {
 	Fact       promise.Fact
 }
 
-// A child works until it is killed.
+// A child puts and acknowledges readings until it is killed.
 type child struct {
 	*promise.Running
 	epoch time.Time
-	early bool // claims that Put has returned before it is called
+	early bool // reports that Put has returned before it is called
 
 	mu   sync.Mutex
 	tell *gob.Encoder
@@ -76,10 +76,10 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// asFound names the copy of a folder that nothing has opened since the kill.
+// asFound is the copy of a folder that nothing has opened since the kill.
 func asFound(dir string) string { return dir + "-found" }
 
-// inspect drains a copy, so that the backlog itself lives on.
+// inspect drains a copy, so that the queue keeps its backlog.
 func inspect(dir string) ([]queue.Item, []promise.Violation, error) {
 	drained := dir + "-drained"
 	for _, copied := range []string{asFound(dir), drained} {
@@ -91,7 +91,7 @@ func inspect(dir string) ([]queue.Item, []promise.Violation, error) {
 	return items, found, nil
 }
 
-// copyFolder makes a folder the same as another.
+// copyFolder makes one folder equal to another.
 func copyFolder(to, from string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (c *child) send(m message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tell.Encode(m) != nil {
-		os.Exit(1) // nobody listens any more
+		os.Exit(1) // the parent has gone
 	}
 }
 
@@ -112,8 +112,8 @@ func (c *child) note(f promise.Fact) {
 	c.send(message{Kind: msgFact, Fact: f})
 }
 
-// put puts readings of one lane for ever: two such goroutines put alarms, each
-// of a stream of its own, and one puts routine readings of three streams.
+// put puts readings of one lane until the process is killed. Two such goroutines put
+// alarms, each of its own stream, and one puts routine readings of three streams.
 func (c *child) put(s *promise.Source, n int) {
 	for {
 		if c.Stats().Backlog > maxWaiting {
@@ -136,7 +136,7 @@ func (c *child) put(s *promise.Source, n int) {
 	}
 }
 
-// take acknowledges the oldest for ever, in steps of any size.
+// take acknowledges the oldest items until the process is killed, in steps of random size.
 func (c *child) take(random *rand.Rand) {
 	for {
 		time.Sleep(time.Duration(random.IntN(2000)) * time.Microsecond)

@@ -17,7 +17,7 @@ const (
 	livesPerSeed  = 4
 	imagesPerLife = 125
 	workers       = 2
-	recordTime    = 2 * time.Minute // bounds one recording
+	recordTime    = 2 * time.Minute // limit for one recording
 )
 
 // A batch is some images of one recorded life.
@@ -26,13 +26,13 @@ type batch struct {
 	life   int
 	path   string // of the recording
 	images int
-	lies   bool // the disk says it has synced and has not
+	lies   bool // the disk reports a sync that it has not done
 }
 
 func cuts(s settings, t *tally) error      { return cutAll(s, t, false) }
 func lyingCuts(s settings, t *tally) error { return cutAll(s, t, true) }
 
-// cutAll records as many lives as it takes, and opens the images beside that.
+// cutAll records as many lives as needed, and opens the images at the same time.
 func cutAll(s settings, t *tally, lies bool) error {
 	batches := make(chan batch)
 	errs := make([]error, workers)
@@ -67,7 +67,7 @@ func feed(s settings, batches chan<- batch, lies bool) error {
 	return nil
 }
 
-// record has the lives of a seed recorded, and returns what their files begin with.
+// record records the lives of a seed, and returns the prefix of their files.
 func record(s settings, seed uint64) (prefix string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
 	defer cancel()
@@ -81,7 +81,7 @@ func record(s settings, seed uint64) (prefix string, err error) {
 	return prefix, nil
 }
 
-// run opens the images of a batch and lets go of the recording, unless one failed.
+// run opens the images of a batch and deletes the recording, unless an image failed.
 func (b batch) run(s settings, t *tally, dir string) error {
 	failures := 0
 	err := b.open(0, b.images, dir, func(o outcome) {
@@ -100,7 +100,7 @@ func (b batch) run(s settings, t *tally, dir string) error {
 	if failures > 0 && !b.lies && s.keep != "" {
 		err = errors.Join(err, b.save(s.keep))
 	}
-	// The recorder may have written it again for the control: same content.
+	// The recorder may have written it again for the control run: the content is the same.
 	if gone := os.Remove(b.path); !errors.Is(gone, fs.ErrNotExist) {
 		err = errors.Join(err, gone)
 	}
@@ -122,8 +122,8 @@ func kept(keep string, seed uint64, life int) string {
 	return filepath.Join(keep, fmt.Sprintf("seed%d-%d.rec", seed, life))
 }
 
-// replayImage opens one image again: of the recording that was kept, or else
-// of a new one of the same seed, which is the same but for its random names.
+// replayImage opens one image again: from the recording that was kept, or else from a new
+// one of the same seed, which differs only in its random names.
 func replayImage(s settings, which string, t *tally) error {
 	var seed uint64
 	var life, cut, choice int

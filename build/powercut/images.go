@@ -13,18 +13,18 @@ import (
 	"github.com/holdfast-iot/holdfast/build/powercut/promise"
 )
 
-// imageTime bounds the opening of one image.
+// imageTime limits the opening of one image.
 const imageTime = time.Minute
 
-// An outcome is what came of one image.
+// An outcome is the result of one image.
 type outcome struct {
 	cut, choice int
-	expected    int // readings that had to be there
+	expected    int // readings that must exist
 	found       []promise.Violation
 }
 
-// open has a worker open images from..to of the batch. A damaged bbolt file
-// can end its process, so that is not this one; the next goes on behind it.
+// open lets workers open images from..to of the batch. A worker is a separate process,
+// because a damaged bbolt file can crash it; the next worker continues after that image.
 func (b batch) open(from, to int, dir string, each func(outcome)) error {
 	for from < to {
 		n, err := b.work(dir, each, "-from", fmt.Sprint(from), "-to", fmt.Sprint(to))
@@ -41,8 +41,8 @@ func (b batch) openOne(cut, choice int, dir string, each func(outcome)) error {
 	return err
 }
 
-// work runs one worker, and returns how many images it saw, the one that it
-// died of among them.
+// work runs one worker, and returns how many images it has opened, including the one at
+// which it crashed.
 func (b batch) work(dir string, each func(outcome), args ...string) (done int, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -76,7 +76,7 @@ func (b batch) work(dir string, each func(outcome), args ...string) (done int, e
 	return done, nil
 }
 
-// outcomes reads what a worker says: "image CUT CHOICE", then a line for each
+// outcomes parses the output of a worker: "image CUT CHOICE", then a line for each
 // violation, then "done EXPECTED". An image without its end is returned as the last.
 func outcomes(r io.Reader, each func(outcome)) (done int, last *outcome) {
 	lines := bufio.NewScanner(r)
@@ -99,7 +99,7 @@ func outcomes(r io.Reader, each func(outcome)) (done int, last *outcome) {
 	return done, last
 }
 
-// firstLine is what a dying program says of it.
+// firstLine is the reason of a crash, from a program's output.
 func firstLine(text string) string {
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") ||

@@ -16,14 +16,14 @@ import (
 
 const (
 	childSync = 5 * time.Millisecond   // sync_every of the process that is killed
-	slack     = 200 * time.Millisecond // for a busy machine, on top of that
-	childTime = time.Minute            // bounds one life
+	slack     = 200 * time.Millisecond // added to it for a busy machine
+	childTime = time.Minute            // limit for one life
 )
 
 func kills(s settings, t *tally) error      { return killAll(s, t, false) }
 func earlyKills(s settings, t *tally) error { return killAll(s, t, true) }
 
-// A victim is a queue whose process is killed again and again.
+// A victim is a queue whose process is killed repeatedly.
 type victim struct {
 	dir    string
 	seed   uint64
@@ -33,10 +33,10 @@ type victim struct {
 
 	ledger *promise.Ledger
 	killed time.Duration // when, by epoch
-	opened bool          // the last process got so far as to open the queue
+	opened bool          // the last process has opened the queue
 }
 
-// killAll kills s.kills times; each time the next process tells what it finds.
+// killAll kills s.kills times; each time the next process reports what it finds.
 func killAll(s settings, t *tally, early bool) error {
 	v := &victim{dir: filepath.Join(s.scratch, fmt.Sprint("victim-", early)), seed: s.seed, early: early,
 		random: rand.New(rand.NewPCG(s.seed, 0)), epoch: time.Now(), ledger: promise.Open(), opened: true}
@@ -62,14 +62,14 @@ func killAll(s settings, t *tally, early bool) error {
 	return nil
 }
 
-// life starts a process, checks what it finds of the life before, and kills it
-// at a moment that chance chooses. The last is killed at once.
+// life starts a process, checks what it finds of the life before, and kills it at a random
+// moment. The last process is killed at once.
 func (v *victim) life(n int, last bool) (found []promise.Violation, err error) {
 	cmd, messages, stderr, err := v.begin(n)
 	if err != nil {
 		return nil, err
 	}
-	var killed time.Duration // read after Wait, which the kill ends
+	var killed time.Duration // read after Wait, which returns after the kill
 	kill := time.AfterFunc(childTime, func() { killed = time.Since(v.epoch); cmd.Process.Kill() })
 	mayKillEarly, wait := v.opened, v.delay()
 	if last {
@@ -108,7 +108,7 @@ func (v *victim) life(n int, last bool) (found []promise.Violation, err error) {
 	return found, nil
 }
 
-// carry begins the next ledger with what is on disk.
+// carry starts the next ledger with what is on disk.
 func (v *victim) carry(m message) {
 	v.ledger = promise.Open()
 	for _, f := range promise.Carry(m.Items) {
@@ -116,8 +116,8 @@ func (v *victim) carry(m message) {
 	}
 }
 
-// delay is how long a process lives: a few milliseconds, rarely long enough
-// that what it has put must be on disk by its age.
+// delay is how long a process lives: a few milliseconds, rarely long enough that its
+// readings must be on disk because of their age.
 func (v *victim) delay() time.Duration {
 	if v.random.IntN(50) == 0 {
 		return time.Duration(v.random.Int64N(int64(2 * slack)))

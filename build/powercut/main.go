@@ -1,6 +1,6 @@
-// Command powercut proves that the queue keeps its promises when the power
-// goes and when the process is killed. README.md says what is modelled, and
-// run builds it.
+// Command powercut tests that the queue keeps its promises after a power cut and after a
+// kill of the process. README.md explains the model, and the script run builds this
+// program.
 package main
 
 import (
@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	controlCuts  = 200 // for the control, a part of them at least
+	controlCuts  = 200 // for the control run, of which some must fail
 	controlKills = 20
 )
 
-// settings are what a run is told.
+// settings are the options of a run.
 type settings struct {
 	cuts, kills int
 	seed        uint64
-	recorder    string // the program that records lives
+	recorder    string // the program that makes recordings
 	keep        string // the folder for recordings of failures
-	scratch     string // a folder in memory, if there is one
+	scratch     string // a folder in memory, if the machine has one
 }
 
 func main() {
@@ -77,7 +77,7 @@ func parentMain() int {
 	return 0
 }
 
-// scratch makes a folder, in memory where that is.
+// scratch creates a folder, in memory if possible.
 func scratch() (string, error) {
 	if dir, err := os.MkdirTemp("/dev/shm", "powercut-"); err == nil {
 		return dir, nil
@@ -85,7 +85,7 @@ func scratch() (string, error) {
 	return os.MkdirTemp("", "powercut-")
 }
 
-// prove runs what must hold, and then the control, on a smaller scale.
+// prove runs the tests, and then the control on a smaller scale.
 func prove(s settings, total *tally) error {
 	for _, part := range []struct {
 		name string
@@ -104,8 +104,8 @@ func prove(s settings, total *tally) error {
 	return control(s, total)
 }
 
-// control runs the same against a queue that does not sync: a harness that
-// finds nothing lost there proves nothing elsewhere.
+// control runs the same tests with a queue that does not sync: if they found no loss there,
+// their other results would prove nothing.
 func control(s settings, total *tally) error {
 	for _, part := range []struct {
 		name string

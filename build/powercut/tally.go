@@ -10,27 +10,27 @@ import (
 	"github.com/holdfast-iot/holdfast/build/powercut/promise"
 )
 
-// maxShown bounds the failures that are printed, and the violations of each.
+// maxShown limits the failures that are printed, and the violations of each.
 const maxShown, maxOfOne = 40, 3
 
-// maxOfBatch bounds the failures of one recording that are printed: they
-// often have one cause.
+// maxOfBatch limits the printed failures of one recording, because they often have the same
+// cause.
 const maxOfBatch = 2
 
-// A tally counts what passed and what did not.
+// A tally counts what passed and what failed.
 type tally struct {
 	mu             sync.Mutex
 	passed, failed int
-	sorts          map[promise.Sort]int // cases in which a promise was broken so
-	expected       int                  // readings that had to be there, over all cases
-	loud           bool                 // failures are printed
+	sorts          map[promise.Sort]int // number of cases by kind of violation
+	expected       int                  // readings that must exist, over all cases
+	loud           bool                 // print failures
 	shown          int
 }
 
 func newTally() *tally { return &tally{sorts: map[promise.Sort]int{}} }
 
-// one counts a case, in which so many readings had to be there. again says how to have it again; without it, nothing is
-// printed.
+// one counts a case with a number of readings that must exist. again is the command that
+// repeats the case; if it is empty, nothing is printed.
 func (t *tally) one(found []promise.Violation, expected int, again string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +67,7 @@ func (t *tally) add(o *tally) {
 
 func (t *tally) lost() int { return t.sorts[promise.Lost] }
 
-// summary is how many cases broke a promise in which way.
+// summary is the number of cases for each kind of violation.
 func (t *tally) summary() string {
 	if len(t.sorts) == 0 {
 		return ""

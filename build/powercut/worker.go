@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	syncEvery      = 5 * time.Second // what the recorder gives the queue
+	syncEvery      = 5 * time.Second // the option of the recorded queue
 	choicesPerCut  = 2
-	openingChanges = 20 // about so many changes open a queue
-	afterMove      = 6  // changes that may follow a moved name before the folder is synced
-	reuseEvery     = 8  // one image in so many is used again after it was drained
+	openingChanges = 20 // opening a queue makes about this many changes
+	afterMove      = 6  // changes between a rename and the sync of the folder, at most
+	reuseEvery     = 8  // one in this many images is used again after it was drained
 )
 
 // A worker opens the images of one recording.
 type worker struct {
 	rec     *disk.Recording
-	seed    uint64 // of the recording, its life mixed in
+	seed    uint64 // of the recording, combined with the number of its life
 	dir     string
 	lies    bool
-	changes []int // the events that change the disk
-	moves   []int // places in changes, of those that move a name
-	cut     int   // what state and ledger are of
+	changes []int // numbers of the events that change the disk
+	moves   []int // indexes in changes of the renames
+	cut     int   // the cut that state and ledger belong to
 	state   *disk.State
 	ledger  *promise.Ledger
 }
@@ -68,9 +68,8 @@ func workerMain(args []string) {
 	}
 }
 
-// pick chooses a moment: mostly just after a change of the disk, and now and
-// then after one of those that open the queue, soon after a name has moved, or
-// at the end.
+// pick chooses a moment: mostly just after a change of the disk, and sometimes after a
+// change that opens the queue, soon after a rename, or at the end.
 func (w *worker) pick(n int) int {
 	random := rand.New(rand.NewPCG(w.seed, uint64(n)|1<<32))
 	among := w.changes
@@ -101,7 +100,7 @@ func (w *worker) say(cut, choice int) {
 	fmt.Println("done", w.ledger.Expected(w.rec.Now(cut), syncEvery))
 }
 
-// image builds one image, opens it and checks what comes out.
+// image creates one image, opens it and checks what it contains.
 func (w *worker) image(cut, choice int) []promise.Violation {
 	if cut != w.cut {
 		w.cut, w.state, w.ledger = cut, disk.Before(w.rec, cut, w.lies), w.rec.Ledger(cut)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// two pages of file 1, the first synced, and a new file that takes its name.
+// recording has two pages of file 1, the first synced, and a new file that replaces it.
 func recording() *Recording {
 	return &Recording{
 		Base: []File{{"db", make([]byte, 1024)}},
@@ -45,7 +45,7 @@ func TestSyncedBytesSurvive(t *testing.T) {
 		}
 		seen[files["db"][1024:]] = true
 	})
-	// Nothing, zeros of either length, either sector alone, and both.
+	// Nothing, zeros of either length, one of the two sectors, and both.
 	if len(seen) < 5 {
 		t.Errorf("only %d ways to tear a write of two sectors", len(seen))
 	}
@@ -82,7 +82,7 @@ func TestNamesMoveInOrder(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("seen only %v", seen)
 	}
-	r := recording() // without a journal the first of two moves may be lost alone
+	r := recording() // without a journal only the first of two renames may be lost
 	r.Events = slices.Insert(r.Events, 7, Event{Op: Create, File: 3, Name: "marker"},
 		Event{Op: Remove, File: 3, Name: "marker"})
 	s := Before(r, 9, false)

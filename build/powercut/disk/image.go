@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// sector is what a disk writes as a whole or not at all.
+// sector is the unit that a disk writes completely or not at all.
 const sector = 512
 
-// All is the image of a disk that lost nothing.
+// All is the image of a disk that has lost nothing.
 func (s *State) All() []File {
 	names := maps.Clone(s.names)
 	for _, c := range s.moves {
@@ -43,7 +43,7 @@ func (s *State) Torn(rand *rand.Rand) []File {
 	})
 }
 
-// kept are the moves of names that outlive the cut.
+// kept are the renames that survive the cut.
 func (s *State) kept(rand *rand.Rand) (kept []change) {
 	if rand.IntN(2) == 0 {
 		return s.moves[:rand.IntN(len(s.moves)+1)]
@@ -56,8 +56,8 @@ func (s *State) kept(rand *rand.Rand) (kept []change) {
 	return kept
 }
 
-// torn applies some of the sectors of a write. The file may have grown for
-// those that are missing.
+// torn applies some of the sectors of a write. Even if the others are missing the file may
+// have grown.
 func torn(data []byte, c change, rand *rand.Rand) []byte {
 	if end := int(c.At) + len(c.Data); end > len(data) && rand.IntN(2) == 0 {
 		data = sized(data, end)
@@ -85,7 +85,7 @@ func (s *State) image(names map[string]int, apply func([]byte, change) []byte) [
 	return image
 }
 
-// Lay makes a folder that holds an image and nothing else.
+// Lay writes an image into a folder, and removes everything else from it.
 func Lay(dir string, image []File) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err

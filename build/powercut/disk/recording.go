@@ -1,9 +1,9 @@
-// Package disk plays a recording of what a program did to the files of one
-// folder, and builds what a disk could hold after a power cut.
+// Package disk replays a recording of what a program did to the files of one folder, and
+// creates images that a disk could have after a power cut.
 //
-// A file is its synced content and a list of changes that no sync has covered.
-// Names are the same: a list of names that the last sync of the folder has
-// covered, and the moves since.
+// A file is its synced content and a list of later changes that are not synced. Names are
+// modelled in the same way: the names at the last sync of the folder, and the changes
+// since.
 package disk
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/holdfast-iot/holdfast/build/powercut/promise"
 )
 
-// An Op is what an event did.
+// An Op is the operation of an event.
 type Op uint8
 
 const (
-	Note     Op = iota // nothing to the disk: a fact about the queue
+	Note     Op = iota // no change of the disk: a fact about the queue
 	Write              // Data at At
 	Truncate           // to At bytes
 	Sync               // all changes before event number Upto
@@ -28,14 +28,14 @@ const (
 	Remove             // Name
 )
 
-// Folder is the number of the folder itself, which is synced as a file is.
+// Folder is the number of the folder itself, which is synced like a file.
 const Folder = 0
 
-// An Event is one thing that happened.
+// An Event is one operation.
 type Event struct {
 	Time time.Duration // since the start of the recording
 	Op   Op
-	File int // a file's number for ever, whatever its name
+	File int // the number of a file, which a rename does not change
 	Name string
 	To   string
 	At   int64
@@ -46,17 +46,17 @@ type Event struct {
 
 // A Recording is one life of a queue: from the opening of its files to the end.
 type Recording struct {
-	Base   []File // what the disk held; the first has number 1
+	Base   []File // the files at the start; the first has number 1
 	Kept   []promise.Fact
 	Events []Event
 
-	ClientID string // whose queue it was opened as
-	// Upset says that the base may be damaged, or of another client ID: Open may
-	// put it away, and complain.
+	ClientID string // the client ID with which the queue was opened
+	// Upset means that the base may be damaged, or of another client ID: Open may move it aside
+	// and log an error.
 	Upset bool
 }
 
-// A File is a name and what is in it.
+// A File is a name and a content.
 type File struct {
 	Name string
 	Data []byte
@@ -92,7 +92,7 @@ func Load(path string) (*Recording, error) {
 	return r, nil
 }
 
-// Now is the latest moment at which a power cut comes before event n.
+// Now is the latest possible time of a power cut before event n.
 func (r *Recording) Now(n int) time.Duration {
 	return r.Events[min(n, len(r.Events)-1)].Time
 }

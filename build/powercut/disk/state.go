@@ -2,10 +2,10 @@ package disk
 
 import "slices"
 
-// A State is what is certain, and what is not, about a disk at one moment.
+// A State is the synced and the unsynced part of a disk at one moment.
 type State struct {
 	names map[string]int // synced
-	moves []change       // of names, since
+	moves []change       // of names, not synced
 	files map[int]*file
 	lies  bool
 }
@@ -15,14 +15,14 @@ type file struct {
 	changes []change
 }
 
-// A change is an event that no sync has covered, and its number.
+// A change is an event that is not synced, and its number.
 type change struct {
 	number int
 	Event
 }
 
-// Before returns the state of the disk before event n of a recording. A disk
-// that lies says it has synced and has not.
+// Before returns the state of the disk before event n of a recording. A lying disk reports
+// a sync that it has not done.
 func Before(r *Recording, n int, lies bool) *State {
 	s := &State{names: map[string]int{}, files: map[int]*file{}, lies: lies}
 	for i, f := range r.Base {
@@ -52,7 +52,7 @@ func (s *State) apply(c change) {
 	}
 }
 
-// sync makes certain what was changed before event number upto.
+// sync makes durable what was changed before event number upto.
 func (s *State) sync(number, upto int) {
 	if number == Folder {
 		n := covered(s.moves, upto)
@@ -90,15 +90,15 @@ func move(names map[string]int, c change) {
 	}
 }
 
-// leave takes a name away from a file, unless it is another's: a disk may have
-// kept this move and not the one before.
+// leave removes a file's name, unless it belongs to another file now: a disk may have kept
+// this rename and not the one before.
 func leave(names map[string]int, c change) {
 	if names[c.Name] == c.File {
 		delete(names, c.Name)
 	}
 }
 
-// whole applies a change as a disk does that keeps all of it.
+// whole applies all of a change.
 func whole(data []byte, c change) []byte {
 	if c.Op == Truncate {
 		return sized(data, int(c.At))
@@ -114,7 +114,7 @@ func put(data []byte, at int64, piece []byte) []byte {
 	return data
 }
 
-// sized cuts data, or fills it up with zeros.
+// sized truncates data, or extends it with zeros.
 func sized(data []byte, size int) []byte {
 	if size <= len(data) {
 		return data[:size:size]

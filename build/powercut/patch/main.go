@@ -1,11 +1,12 @@
-// Command patch makes what the recorder is built with: a copy of bbolt, and an
-// overlay for package os, in which whatever changes a file asks a hook first.
+// Command patch creates the sources that the recorder is built with: a copy of bbolt, and
+// an overlay for package os, in which every function that changes a file calls a hook
+// first.
 //
 //	patch OUT BBOLT
 //
-// OUT is the folder to fill, BBOLT the folder of the released bbolt. Nothing
-// of either is kept in the repository, and a release in which a function is no
-// longer found where this program looks for it is an error.
+// OUT is the folder to fill, BBOLT the folder of the released bbolt. The repository
+// contains neither. It is an error if a release no longer has a function where this program
+// expects it.
 package main
 
 import (
@@ -25,7 +26,7 @@ import (
 //go:embed hook.go.txt
 var hook []byte
 
-// hooked are the functions of package os that hook.go.txt puts itself before.
+// hooked are the functions of package os that hook.go.txt wraps.
 var hooked = map[string]bool{
 	"OpenFile": true, "Rename": true, "Remove": true, "Truncate": true,
 	"Link": true, "Symlink": true, "Mkdir": true, "OpenRoot": true,
@@ -51,8 +52,8 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// copyBbolt copies the package without its tests. On Linux it syncs its file
-// with a bare system call; the copy goes through package os as the rest does.
+// copyBbolt copies the package without its tests. On Linux bbolt syncs its file with a
+// direct system call; the copy uses package os, like everything else.
 func copyBbolt(to, from string) error {
 	const bare, hooked = "syscall.Fdatasync(int(db.file.Fd()))", "db.file.Sync()"
 	if err := os.RemoveAll(to); err != nil {
@@ -74,7 +75,7 @@ func copyBbolt(to, from string) error {
 	return replace(path, text)
 }
 
-// replace is for a file that was copied from the read-only module cache.
+// replace writes a file that was copied from the read-only module cache.
 func replace(path string, text []byte) error {
 	if err := os.Remove(path); err != nil {
 		return err
@@ -126,8 +127,8 @@ func overlayOS(out string) error {
 	return os.WriteFile(filepath.Join(out, "overlay.json"), overlay, 0o644)
 }
 
-// renamed returns a source file in which hooked functions have "bare" before
-// their name, and how many there were.
+// renamed returns a source file in which hooked functions have the prefix "bare", and their
+// number.
 func renamed(path string) (text []byte, n int, err error) {
 	if text, err = os.ReadFile(path); err != nil {
 		return nil, 0, err
@@ -137,7 +138,7 @@ func renamed(path string) (text []byte, n int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	for i := len(file.Decls) - 1; i >= 0; i-- { // from the end, so that offsets stay right
+	for i := len(file.Decls) - 1; i >= 0; i-- { // from the end, so that offsets stay valid
 		f, ok := file.Decls[i].(*ast.FuncDecl)
 		if !ok || !hooked[fullName(f)] {
 			continue

@@ -10,11 +10,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// What damage has taken must be declared in the end: by a gap, and by an event
-// that says that the queue was damaged. Once the next start has declared it, no
-// cut may take that back before it is acknowledged.
+// Losses by damage must be declared: by a gap, and by an event about the damage. After the
+// next start has declared them, no cut may remove the declaration before it is
+// acknowledged.
 
-// damageFact is the fact in an event that tells of damage.
+// damageFact is the fact in an event about damage.
 func damageFact(it queue.Item) (f Fact, ok bool) {
 	switch {
 	case it.Event == "gap":
@@ -49,7 +49,7 @@ func carryDamage(items []queue.Item) (facts []Fact) {
 	return facts
 }
 
-// keys are those of a gap.
+// keys are the keys of the readings in a gap.
 func (f Fact) keys() (keys []Key) {
 	for seq := f.Reading.Seq; seq <= f.To && seq > 0; seq++ {
 		keys = append(keys, Key{f.Boot, f.Reading.Stream, seq})
@@ -74,7 +74,7 @@ func (l *Ledger) eventAcked(f Fact) {
 	}
 }
 
-// silent finds what was declared once and is no longer.
+// silent finds losses that were declared once and no longer are.
 func (l *Ledger) silent(items []queue.Item, there map[Key]bool) (found []Violation) {
 	inGap, events := map[Key]bool{}, map[string]bool{}
 	for _, it := range items {
@@ -100,12 +100,12 @@ func (l *Ledger) silent(items []queue.Item, there map[Key]bool) (found []Violati
 	return found
 }
 
-// hasEvent says that an event tells that the file was damaged, or moved aside.
+// hasEvent reports whether an event says that the file was damaged, or moved aside.
 func hasEvent(items []queue.Item) bool {
 	return slices.ContainsFunc(carryDamage(items), func(f Fact) bool { return f.Kind == Happened })
 }
 
-// Readings counts those among items.
+// Readings counts the readings among items.
 func Readings(items []queue.Item) (n int) {
 	for _, it := range items {
 		if IsReading(it) {
@@ -115,9 +115,9 @@ func Readings(items []queue.Item) (n int) {
 	return n
 }
 
-// Undeclared finds what a queue held before it was damaged, does not return, and
-// declares in no gap, though readings of the stream before and behind it come.
-// If anything does not return, there must be an event.
+// Undeclared finds readings that a queue had before it was damaged, that are missing
+// afterwards and are in no gap, although later and earlier readings of the stream exist. If
+// anything is missing, there must be an event.
 func Undeclared(before, after []queue.Item) (found []Violation) {
 	there, inGap := map[Key]bool{}, map[Key]bool{}
 	first, last := map[stream]uint64{}, map[stream]uint64{}

@@ -1,5 +1,5 @@
-// Package promise remembers what a program put into a queue, and says whether
-// what came back is what the queue promised.
+// Package promise records what a program puts into a queue, and compares it with what comes
+// out, by the promises of the queue.
 package promise
 
 import (
@@ -12,17 +12,17 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A Kind says what happened.
+// A Kind is the kind of a fact.
 type Kind uint8
 
 const (
 	Began      Kind = iota // Put was called
-	Returned               // Put came back
+	Returned               // Put has returned
 	Acked                  // Ack is about to be called
-	Closed                 // Close came back
-	Kept                   // was there after the cut before
-	Declared               // was lost to damage, and a gap said so after the cut before
-	Happened               // an event about damage was there after the cut before
+	Closed                 // Close has returned
+	Kept                   // existed after the previous cut
+	Declared               // was lost by damage, and a gap declared it after the previous cut
+	Happened               // an event about damage existed after the previous cut
 	EventAcked             // a gap or an event is about to be acknowledged
 )
 
@@ -31,25 +31,25 @@ type Fact struct {
 	Kind    Kind
 	At      time.Duration // on the clock of the run
 	Boot    string
-	Reading sensors.Reading // Returned, Acked, Declared: stream and number are enough
+	Reading sensors.Reading // Returned, Acked, Declared: only stream and number are set
 	To      uint64          // Declared, EventAcked: the last number of a gap that begins with the reading's
 	Event   string          // Happened, EventAcked
 }
 
-// Beginning is the fact that a reading is about to be put.
+// Beginning is the fact that Put is about to be called for a reading.
 func Beginning(boot string, r sensors.Reading) Fact {
 	return Fact{Kind: Began, Boot: boot, Reading: r}
 }
 
-// End is the fact that the Put has returned.
+// End is the fact that this Put has returned.
 func (f Fact) End() Fact { return about(Returned, f.Boot, f.Reading) }
 
-// about is a fact that only names its reading.
+// about is a fact that only identifies its reading.
 func about(kind Kind, boot string, r sensors.Reading) Fact {
 	return Fact{Kind: kind, Boot: boot, Reading: sensors.Reading{Stream: r.Stream, Seq: r.Seq}}
 }
 
-// A Key names a reading for ever.
+// A Key identifies a reading.
 type Key struct {
 	Boot, Stream string
 	Seq          uint64
@@ -62,22 +62,22 @@ func (f Fact) key() Key { return Key{f.Boot, f.Reading.Stream, f.Reading.Seq} }
 type entry struct {
 	reading  sensors.Reading
 	at       time.Duration // when Put returned
-	began    int           // the place of the fact, in the order in which they were noted
+	began    int           // the number of the fact, in the order of Note
 	returned int           // 0: not yet
 	acked    bool
-	durable  bool // was there when the queue was closed or cut
-	declared bool // lost to damage: a gap must say so
+	durable  bool // existed when the queue was closed or cut
+	declared bool // lost by damage: a gap must declare it
 }
 
-// A Ledger is what the facts add up to.
+// A Ledger is the state that results from the facts.
 type Ledger struct {
 	entries    map[Key]*entry
-	events     map[string]bool // that must come, by name
+	events     map[string]bool // that must exist, by name
 	facts      int
-	Impossible []Violation // what the facts themselves say that cannot be
+	Impossible []Violation // facts that contradict each other
 }
 
-// Open starts a ledger with nothing in it.
+// Open returns an empty ledger.
 func Open() *Ledger { return &Ledger{entries: map[Key]*entry{}, events: map[string]bool{}} }
 
 // Note adds a fact. Facts are noted in the order in which they happened.
@@ -113,7 +113,7 @@ func (l *Ledger) closed() {
 	}
 }
 
-// expected says why a reading must be there, or "".
+// expected returns why a reading must exist, or "".
 func (e *entry) expected(now, syncEvery time.Duration) string {
 	switch {
 	case e.returned == 0 || e.acked || e.declared:
@@ -128,8 +128,8 @@ func (e *entry) expected(now, syncEvery time.Duration) string {
 	return ""
 }
 
-// Check, which changes nothing, compares what came back from the queue, in its order, with what must
-// and may be there at a time. Routine readings may be lost for syncEvery.
+// Check compares what came out of the queue, in its order, with what must and may exist at
+// a time. Routine readings may be lost for syncEvery. It does not change the ledger.
 func (l *Ledger) Check(items []queue.Item, now, syncEvery time.Duration) []Violation {
 	found := append(slices.Clone(l.Impossible), l.checkItems(items)...)
 	there := make(map[Key]bool, len(items))
@@ -164,7 +164,7 @@ type stream struct{ boot, name string }
 
 func keyOf(it queue.Item) Key { return Key{it.Boot, it.Stream, it.Seq} }
 
-// Expected counts the readings that must be there.
+// Expected counts the readings that must exist.
 func (l *Ledger) Expected(now, syncEvery time.Duration) (n int) {
 	for _, e := range l.entries {
 		if e.expected(now, syncEvery) != "" {
@@ -174,12 +174,12 @@ func (l *Ledger) Expected(now, syncEvery time.Duration) (n int) {
 	return n
 }
 
-// checkItems looks at each item, and at the order in each lane: one whose Put
-// had returned before that of another began comes before it. What was set aside
-// has left its lane.
+// checkItems checks each item, and the order in each lane: if the Put of one reading had
+// returned before that of another started, it comes first. Items that were set aside are no
+// longer in their lane.
 func (l *Ledger) checkItems(items []queue.Item) (found []Violation) {
 	seen := map[Key]bool{}
-	var newest [2]*entry // in what came so far, by priority
+	var newest [2]*entry // of the items so far, by priority
 	for _, it := range items {
 		if !IsReading(it) {
 			continue
@@ -210,19 +210,19 @@ func (l *Ledger) checkItems(items []queue.Item) (found []Violation) {
 	return found
 }
 
-// IsReading tells a reading from an event of the queue's own, a gap for
-// instance, which has no stream. Nothing here fills a queue, so that no event
-// can make up for a reading.
+// IsReading distinguishes a reading from an event of the queue itself, such as a gap, which
+// has no stream. The queue is never full in these tests, so no gap can stand for a missing
+// reading.
 func IsReading(it queue.Item) bool { return it.Stream != "" }
 
-// same compares all that the disk must keep, a float bit by bit.
+// same compares everything that the disk must keep, and floats bit by bit.
 func same(a, b sensors.Reading) bool {
 	sameValue := math.Float64bits(a.Value) == math.Float64bits(b.Value)
 	a.Value, b.Value = 0, 0
 	return sameValue && a == b
 }
 
-// Carry returns facts for the next ledger: what came back was on disk.
+// Carry returns facts for the next ledger: the items that came out were on disk.
 func Carry(items []queue.Item) []Fact {
 	facts := make([]Fact, 0, len(items))
 	for _, it := range items {

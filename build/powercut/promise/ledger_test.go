@@ -22,8 +22,8 @@ func items(readings ...sensors.Reading) (list []queue.Item) {
 	return list
 }
 
-// ledger has put two of each lane, at the start and a second later, and begun
-// to put one alarm more.
+// ledger returns a ledger with two readings of each lane, put at the start and a second
+// later, and one alarm whose Put has not returned.
 func ledger() *Ledger {
 	l := Open()
 	for _, p := range []sensors.Priority{sensors.Routine, sensors.Alarm} {

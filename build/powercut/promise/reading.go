@@ -9,14 +9,14 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A Source makes the readings of one start of an agent.
+// A Source creates the readings of one start of an agent.
 type Source struct {
 	Rand *rand.Rand
 	seqs map[string]uint64
 }
 
-// Next makes the next reading of a stream: two decimals as a rule, now and
-// then all the bits that a float has, a failed reading, or a state.
+// Next creates the next reading of a stream: mostly with two decimals, sometimes with all
+// the bits of a float, as a failed reading, or as a state.
 func (s *Source) Next(p sensors.Priority, n int) sensors.Reading {
 	r := sensors.Reading{Stream: fmt.Sprintf("%s%d", p, n), Priority: p,
 		At: clock.NewTimekeeper(clock.TrustAlways).Now(), Unit: "°C"}

@@ -5,20 +5,20 @@ import (
 	"fmt"
 )
 
-// A Sort is a way to break a promise.
+// A Sort is a kind of violation.
 type Sort string
 
 const (
-	Lost      Sort = "lost"      // it must be there and is not
-	Hole      Sort = "hole"      // it may be lost, but not before a later one of its stream
+	Lost      Sort = "lost"      // it must exist and does not
+	Hole      Sort = "hole"      // it may be lost, but not while a later one of its stream exists
 	Foreign   Sort = "foreign"   // it was never put
 	Altered   Sort = "altered"   // it is not what was put
-	Twice     Sort = "twice"     // it came two times in one drain
+	Twice     Sort = "twice"     // it came twice in one drain
 	Order     Sort = "order"     // it came after one that was put later
-	Refused   Sort = "refused"   // Open failed, or what should work afterwards did not
-	Aside     Sort = "aside"     // Open put the file away
-	Complaint Sort = "complaint" // the log has an error after a mere power cut
-	Silent    Sort = "silent"    // damage has taken it, and neither a gap nor an event says so
+	Refused   Sort = "refused"   // Open failed, or something failed afterwards
+	Aside     Sort = "aside"     // Open moved the file aside
+	Complaint Sort = "complaint" // the log has an error although there was only a power cut
+	Silent    Sort = "silent"    // lost by damage without a gap or an event
 	Died      Sort = "died"      // the process did not survive Open
 )
 

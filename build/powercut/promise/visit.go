@@ -17,21 +17,20 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// File is the name of a queue in its folder.
+// File is the name of a queue's file in its folder.
 const File = "queue.db"
 
-// patience bounds one wait for a queue that says it has something.
-const patience = 10 * time.Second
+// waitLimit limits one wait for a queue that has items.
+const waitLimit = 10 * time.Second
 
-// Options are what every queue here is opened with, but for the time.
+// Options are the options of every queue here, except the time.
 func Options(dir string, syncEvery time.Duration, clientID string) queue.Options {
 	return queue.Options{Path: filepath.Join(dir, File), MaxSize: 64 << 20, SyncEvery: syncEvery, ClientID: clientID}
 }
 
-// Drain opens the queue in a folder as an agent does after a power cut, takes
-// out all there is and closes it; before that comes what was moved aside as
-// the backlog of another client ID. What is wrong with that in itself is
-// returned beside it.
+// Drain opens the queue in a folder as an agent does after a power cut, takes out all items
+// and closes it. Items of a backlog of another client ID, which was moved aside, come
+// first. Violations that need no ledger are returned too.
 func Drain(dir string, syncEvery time.Duration, clientID string) (items []queue.Item, found []Violation) {
 	var log errorLog
 	before, _ := os.Stat(filepath.Join(dir, File))
@@ -55,8 +54,8 @@ func Drain(dir string, syncEvery time.Duration, clientID string) (items []queue.
 	return items, append(found, log.errors...)
 }
 
-// Reuse proves that a queue that was opened after a cut is as good as new: an
-// alarm that is put now is there at the next start, and nothing else is.
+// Reuse tests that a queue that was opened after a cut works: an alarm that is put now
+// exists at the next start, and nothing else does.
 func Reuse(dir string, syncEvery time.Duration, clientID string, alarm sensors.Reading) []Violation {
 	q, err := Start(Options(dir, syncEvery, clientID), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -72,12 +71,12 @@ func Reuse(dir string, syncEvery time.Duration, clientID string, alarm sensors.R
 	}
 	items, found := Drain(dir, syncEvery, clientID)
 	if clientID != "" {
-		items = slices.DeleteFunc(items, func(it queue.Item) bool { return it.Boot != q.Boot() }) // of another
+		items = slices.DeleteFunc(items, func(it queue.Item) bool { return it.Boot != q.Boot() }) // of another start
 	}
 	return append(found, l.Check(items, 0, syncEvery)...)
 }
 
-// others is what waits in files of other client IDs.
+// others are the items in files of other client IDs.
 func others(path string) (items []queue.Item, err error) {
 	for _, o := range queue.Others(path) {
 		c, failed := queue.Inspect(o.Path, func(it queue.Item) error { items = append(items, it); return nil })
@@ -90,7 +89,7 @@ func others(path string) (items []queue.Item, err error) {
 	return items, err
 }
 
-// A Running is a queue with its writer.
+// A Running is an open queue whose Run is running.
 type Running struct {
 	*queue.Queue
 	stop context.CancelFunc
@@ -109,7 +108,7 @@ func Start(opt queue.Options, log *slog.Logger) (*Running, error) {
 	return r, nil
 }
 
-// Stop ends the writer and closes the queue.
+// Stop ends Run and closes the queue.
 func (r *Running) Stop() error {
 	r.stop()
 	<-r.done
@@ -130,7 +129,7 @@ func (r *Running) empty() (all []queue.Item, err error) {
 	return r.emptyAside(all)
 }
 
-// emptyAside takes out what was set aside, too.
+// emptyAside also takes out what was set aside.
 func (r *Running) emptyAside(all []queue.Item) ([]queue.Item, error) {
 	items, err := r.Rejected(&queue.Cursor{}, 1<<20)
 	if err == nil {
@@ -139,13 +138,12 @@ func (r *Running) emptyAside(all []queue.Item) ([]queue.Item, error) {
 	return append(all, items...), err
 }
 
-// Take returns the oldest items of a queue that has something, and waits for
-// them.
-func (r *Running) Take(most int) ([]queue.Item, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// Take returns the oldest items of a queue that is not empty, and waits for them.
+func (r *Running) Take(limit int) ([]queue.Item, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	for {
-		items, err := r.Peek(&queue.Cursor{}, most)
+		items, err := r.Peek(&queue.Cursor{}, limit)
 		if len(items) > 0 {
 			return items, nil
 		}
@@ -161,7 +159,7 @@ func (r *Running) Take(most int) ([]queue.Item, error) {
 	}
 }
 
-// aside is the new name of a file that has moved, or "".
+// aside is the new name of a file that was moved aside, or "".
 func aside(dir string, before fs.FileInfo) string {
 	entries, err := os.ReadDir(dir)
 	if before == nil || err != nil {
@@ -175,7 +173,7 @@ func aside(dir string, before fs.FileInfo) string {
 	return ""
 }
 
-// errorLog keeps what is logged as an error.
+// errorLog stores errors that are logged.
 type errorLog struct {
 	mu     sync.Mutex
 	errors []Violation

@@ -12,16 +12,15 @@ import (
 	"github.com/holdfast-iot/holdfast/queue/pages"
 )
 
-// rots says that a life begins with a damaged file: the third of each seed, and
-// the last, where nothing else is special about it.
-func rots(n int) bool { return n == 2 || n == *lives-1 && n > 2 && *seed%4 == 3 }
+// startsDamaged reports whether a life starts with a damaged file: the third of each seed, and the
+// last if it has no other special feature.
+func startsDamaged(n int) bool { return n == 2 || n == *lives-1 && n > 2 && *seed%4 == 3 }
 
 const page = 4096
 
-// spoil damages the queue's file as a worn card does: a page is lost, holds
-// something else, or has a bit that changed; mostly one with blocks. It reports
-// false if there is no page to damage.
-func spoil(base []disk.File, random *rand.Rand) ([]disk.File, bool) {
+// corruptPage damages the queue's file like a worn card: a page is lost, has other content, or
+// has a flipped bit; mostly a page with blocks. It is false if there is no page to damage.
+func corruptPage(base []disk.File, random *rand.Rand) ([]disk.File, bool) {
 	base = slices.Clone(base)
 	i := slices.IndexFunc(base, func(f disk.File) bool { return f.Name == promise.File })
 	if i < 0 || len(base[i].Data) < 4*page {
@@ -29,7 +28,7 @@ func spoil(base []disk.File, random *rand.Rand) ([]disk.File, bool) {
 	}
 	data := slices.Clone(base[i].Data)
 	base[i].Data = data
-	used := []int{} // beyond the metas
+	used := []int{} // after the meta pages
 	for n := 2; n < len(data)/page; n++ {
 		if slices.ContainsFunc(data[n*page:(n+1)*page], func(b byte) bool { return b != 0 }) {
 			used = append(used, n)
@@ -58,7 +57,7 @@ func spoil(base []disk.File, random *rand.Rand) ([]disk.File, bool) {
 	return base, true
 }
 
-// withBlocks are the pages that hold several blocks, or did.
+// withBlocks are the pages that contain several blocks, or did.
 func withBlocks(data []byte) (list []int) {
 	count := map[int]int{}
 	pages.Scan(bytes.NewReader(data), int64(len(data)), func(n uint64, key, value []byte) {

@@ -9,13 +9,12 @@ import (
 	"github.com/holdfast-iot/holdfast/build/powercut/disk"
 )
 
-// bootID is where Linux names its own start. A queue that is recorded reads
-// another name there than one that is opened from an image: a power cut lies
-// between them.
+// bootID is the file with Linux's boot ID. A queue that is recorded reads another ID than
+// one that is opened from an image, because there is a power cut between them.
 const bootID = "/proc/sys/kernel/random/boot_id"
 
-// Hook makes package os report to the recorder. otherBoot is a file with the
-// name of the kernel's start in the recording.
+// Hook makes package os report to the recorder. otherBoot is a file with the boot ID for
+// the recording.
 func (r *Recorder) Hook(otherBoot string) {
 	os.PowercutHook = func(c *os.Powercut) func() {
 		if c.Op == "openfile" && c.Name == bootID {
@@ -28,10 +27,10 @@ func (r *Recorder) Hook(otherBoot string) {
 	}
 }
 
-// Unhook ends that.
+// Unhook undoes Hook.
 func Unhook() { os.PowercutHook = nil }
 
-// file is for a method of an open file.
+// file handles a method of an open file.
 func (r *Recorder) file(c *os.Powercut) func() {
 	upto := r.upto()
 	return func() {
@@ -53,7 +52,7 @@ func (r *Recorder) file(c *os.Powercut) func() {
 	}
 }
 
-// failed is for a change of an open file that may have happened in part.
+// failed handles a change of an open file that may have happened partly.
 func (r *Recorder) failed(c *os.Powercut) {
 	r.mu.Lock()
 	_, ours := r.open[c.File]
@@ -63,7 +62,7 @@ func (r *Recorder) failed(c *os.Powercut) {
 	}
 }
 
-// name is for a function that is told a path.
+// name handles a function that takes a path.
 func (r *Recorder) name(c *os.Powercut) func() {
 	name, in := r.inside(c.Name)
 	to, toIn := r.inside(c.To)

@@ -29,7 +29,7 @@ var (
 // syncEvery is the queue's default.
 const syncEvery = 5 * time.Second
 
-// TestLives records lives of a queue. It proves nothing: the images do.
+// TestLives records lives of a queue. The test of the images comes later, in the workers.
 func TestLives(t *testing.T) {
 	if *out == "" {
 		t.Skip("build/powercut/run says where to write")
@@ -44,13 +44,13 @@ func TestLives(t *testing.T) {
 		}
 		if n > 0 {
 			cut := random.IntN(len(rec.Events))
-			if rots(n) {
+			if startsDamaged(n) {
 				cut = len(rec.Events) - 1 - cut/4 // when it had grown
 			}
 			base = disk.Before(rec, cut, false).Torn(random)
 			items := drain(t, base, &next)
-			if rots(n) {
-				base, items = rot(t, base, items, &next, random)
+			if startsDamaged(n) {
+				base, items = damage(t, base, items, &next, random)
 			}
 			kept = promise.Carry(items)
 		}
@@ -67,14 +67,14 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// rot damages a disk so that the queue loses readings, if it can, and returns
-// what it still holds. What is lost must be declared.
-func rot(t *testing.T, base []disk.File, items []queue.Item, next *disk.Recording, random *rand.Rand) ([]disk.File,
+// damage damages a disk so that the queue loses readings, if possible, and returns what it
+// still contains. Losses must be declared.
+func damage(t *testing.T, base []disk.File, items []queue.Item, next *disk.Recording, random *rand.Rand) ([]disk.File,
 	[]queue.Item) {
 	t.Helper()
 	spoiled, left := base, items
 	for range 20 {
-		copied, ok := spoil(base, random)
+		copied, ok := corruptPage(base, random)
 		if !ok {
 			break
 		}
@@ -90,7 +90,7 @@ func rot(t *testing.T, base []disk.File, items []queue.Item, next *disk.Recordin
 	return spoiled, left
 }
 
-// drain is what a queue finds on a disk that a power cut has left.
+// drain returns what a queue finds on a disk after a power cut.
 func drain(t *testing.T, base []disk.File, next *disk.Recording) []queue.Item {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "survivor")
@@ -99,7 +99,7 @@ func drain(t *testing.T, base []disk.File, next *disk.Recording) []queue.Item {
 	}
 	items, found := promise.Drain(dir, syncEvery, next.ClientID)
 	for _, b := range found {
-		t.Logf("between two lives: %s", b) // an image of the life finds it again
+		t.Logf("between two lives: %s", b) // an image of this life will find it too
 		if b.Sort == promise.Silent {
 			t.Fail()
 		}
@@ -107,7 +107,7 @@ func drain(t *testing.T, base []disk.File, next *disk.Recording) []queue.Item {
 	return items
 }
 
-// A life is a queue and those who use it.
+// A life is a queue with its producers and consumers.
 type life struct {
 	*Recorder
 	n      int
@@ -117,7 +117,7 @@ type life struct {
 	source *promise.Source
 }
 
-// record lives one life, from what a power cut has left.
+// record runs one life, starting with the files after a power cut.
 func (l *life) record(t *testing.T, dir string, base []disk.File, kept []promise.Fact, id string) *disk.Recording {
 	l.id = id
 	boot := filepath.Join(t.TempDir(), "boot_id")
@@ -128,7 +128,7 @@ func (l *life) record(t *testing.T, dir string, base []disk.File, kept []promise
 	l.Hook(boot)
 	defer Unhook()
 	l.start(t)
-	if rots(l.n + 1) {
+	if startsDamaged(l.n + 1) {
 		l.grow()
 	}
 	for range 20 + l.random.IntN(40) {
@@ -137,9 +137,9 @@ func (l *life) record(t *testing.T, dir string, base []disk.File, kept []promise
 	if l.n == *lives-1 {
 		switch *seed % 8 {
 		case 2:
-			l.swell(t, 200)
+			l.growAndEmpty(t, 200)
 		case 6:
-			l.swell(t, 300) // in one commit more than 1 MiB
+			l.growAndEmpty(t, 300) // more than 1 MiB in one commit
 		}
 	}
 	l.stop(t)
@@ -151,7 +151,7 @@ func (l *life) record(t *testing.T, dir string, base []disk.File, kept []promise
 	return rec
 }
 
-// act does one thing, in virtual time.
+// act does one random operation, in virtual time.
 func (l *life) act(t *testing.T) {
 	switch n := l.random.IntN(100); {
 	case n < 25:
@@ -159,7 +159,7 @@ func (l *life) act(t *testing.T) {
 	case n < 45:
 		l.put(1+l.random.IntN(30), 0)
 	case n < 50:
-		l.flap()
+		l.putAlarms()
 	case n < 75:
 		time.Sleep(time.Duration(l.random.IntN(7000)) * time.Millisecond)
 		synctest.Wait()
@@ -174,7 +174,7 @@ func (l *life) act(t *testing.T) {
 	case n < 95:
 		l.put(1000+l.random.IntN(4000), 1)
 	case n < 97:
-		time.Sleep(2 * time.Minute) // the queue tidies up
+		time.Sleep(2 * time.Minute) // the queue cleans up
 		synctest.Wait()
 	default:
 		l.stop(t)
@@ -182,8 +182,7 @@ func (l *life) act(t *testing.T) {
 	}
 }
 
-// grow leaves many blocks on several pages, so that damage can take one between
-// others.
+// grow leaves many blocks on several pages, so that damage can destroy one between others.
 func (l *life) grow() {
 	for range 20 {
 		l.put(250, 1)
@@ -192,10 +191,9 @@ func (l *life) grow() {
 	}
 }
 
-// swell makes the file large and empties it, so that the queue may want a
-// smaller one: n readings of 4 kB at a time. It costs too much to be part of
-// every life.
-func (l *life) swell(t *testing.T, n int) {
+// growAndEmpty makes the file large and empties it, so that the queue may shrink it: n readings of
+// 4 kB at a time. It takes too long to be part of every life.
+func (l *life) growAndEmpty(t *testing.T, n int) {
 	const times, size = 12, 4000
 	for range times {
 		for range n {
@@ -254,8 +252,8 @@ func (l *life) putOne(r sensors.Reading) {
 	l.Note(began.End())
 }
 
-// flap puts alarms of several streams at once, so that they share a commit.
-func (l *life) flap() {
+// putAlarms puts alarms of several streams at once, so that they share a commit.
+func (l *life) putAlarms() {
 	var all sync.WaitGroup
 	for n := range 2 + l.random.IntN(4) {
 		r := l.source.Next(sensors.Alarm, n)
@@ -270,12 +268,12 @@ func (l *life) takeAll(t *testing.T) {
 	}
 }
 
-// take acknowledges the oldest readings, or all but the last of them.
-func (l *life) take(t *testing.T, most int) {
+// take acknowledges the oldest readings, or all except the last of them.
+func (l *life) take(t *testing.T, limit int) {
 	if l.queue.Stats().Backlog == 0 {
 		return
 	}
-	items, err := l.queue.Take(most)
+	items, err := l.queue.Take(limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,9 +288,9 @@ func (l *life) take(t *testing.T, most int) {
 	}
 }
 
-// setAside takes the oldest out of the way; they are expected all the same.
-func (l *life) setAside(t *testing.T, most int) {
-	for range min(most, l.queue.Stats().Backlog) {
+// setAside sets the oldest items aside; they must still exist.
+func (l *life) setAside(t *testing.T, limit int) {
+	for range min(limit, l.queue.Stats().Backlog) {
 		items, err := l.queue.Take(1)
 		if err == nil {
 			err = l.queue.Reject(items[0], false)
@@ -303,7 +301,7 @@ func (l *life) setAside(t *testing.T, most int) {
 	}
 }
 
-// tryAgain acknowledges some of what was set aside.
+// tryAgain acknowledges some of the items that were set aside.
 func (l *life) tryAgain(t *testing.T) {
 	items, err := l.queue.Rejected(&queue.Cursor{}, 1+l.random.IntN(5))
 	if err != nil {

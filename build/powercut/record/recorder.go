@@ -1,9 +1,9 @@
 //go:build powercut
 
-// Package record runs a queue on a patched disk and writes down what it does.
-// It is built by build/powercut/run with the tag powercut, an overlay for
-// package os and a copy of bbolt: see patch. What a life consists of is in
-// life_test.go, a test because virtual time (testing/synctest) needs one.
+// Package record runs a queue on a patched disk and records what it does.
+// build/powercut/run builds it with the tag powercut, an overlay for package os and a copy
+// of bbolt: see patch. The operations of a life are in life_test.go, because virtual time
+// (testing/synctest) needs a test.
 package record
 
 import (
@@ -20,20 +20,20 @@ import (
 	"github.com/holdfast-iot/holdfast/build/powercut/promise"
 )
 
-// A Recorder writes down what happens to the files of one folder.
+// A Recorder records the operations on the files of one folder.
 type Recorder struct {
 	dir   string
 	start time.Time
 
 	mu    sync.Mutex
 	rec   disk.Recording
-	names map[string]int   // as the program sees them
+	names map[string]int   // numbers of the files, as the program sees them
 	open  map[*os.File]int // which file a handle is of
-	files int              // numbers given
-	err   error            // what cannot be recorded
+	files int              // number of files so far
+	err   error            // why the recording is not usable
 }
 
-// New records from now on what happens in a folder that holds what base says.
+// New starts to record the operations in a folder that contains base.
 func New(dir string, base []disk.File, kept []promise.Fact) *Recorder {
 	r := &Recorder{
 		dir: dir, start: time.Now(),
@@ -56,8 +56,8 @@ func (r *Recorder) Note(f promise.Fact) {
 	r.addLocked(disk.Event{Op: disk.Note, Fact: f})
 }
 
-// Recording returns what was recorded, or what could not be. The files must
-// be what the recording makes of them, or something has gone past it.
+// Recording returns the recording, or an error if something could not be recorded. The
+// files must equal the result of the recording, otherwise an operation was missed.
 func (r *Recorder) Recording() (*disk.Recording, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,7 +89,7 @@ func (r *Recorder) addLocked(e disk.Event) {
 	r.rec.Events = append(r.rec.Events, e)
 }
 
-// opened records a new file, or one that was emptied, and whose handle it is.
+// opened records that a file was created or truncated by opening it.
 func (r *Recorder) opened(name string, flag int, f *os.File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,7 +117,7 @@ func (r *Recorder) moved(op disk.Op, name, to string) {
 	r.addLocked(disk.Event{Op: op, File: n, Name: name, To: to})
 }
 
-// changed records an event of an open file, if it is one of ours.
+// changed records an event of an open file in the folder.
 func (r *Recorder) changed(f *os.File, e disk.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,22 +129,23 @@ func (r *Recorder) changed(f *os.File, e disk.Event) {
 	r.addLocked(e)
 }
 
-// upto is the number of the next event: what a sync that begins now covers.
+// upto is the number of the next event: a sync that starts now covers the events before it.
 func (r *Recorder) upto() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.rec.Events)
 }
 
-// cannot says that the recording is worthless.
+// cannot marks the recording as not usable.
 func (r *Recorder) cannot(op, path string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.err = errors.Join(r.err, fmt.Errorf("cannot record %s %s: %w", op, path, err))
 }
 
-// errUnknown is for what a disk does not do here.
+// errUnknown is for operations that the model does not have.
 var errUnknown = errors.New("not modelled")
 
-// missing says that the change did not happen, for want of a file.
+// missing reports whether the operation did not happen because of a missing or existing
+// file.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) }
