@@ -11,21 +11,21 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/vm"
 )
 
-// siren is the stream of the output, and maxOn its bound: guest/alarm.yaml has them.
+// siren is the stream of the output, and maxOn its limit, as in guest/alarm.yaml.
 const (
 	siren      = "siren"
 	maxOn      = 2 * time.Second
-	alarmLines = 2 // that the agent holds: the door's and the siren's
+	alarmLines = 2 // lines that the agent holds: the door's and the siren's
 )
 
-// alarm is the story of a siren: its line is watched by QEMU from before the first
-// instruction, so that no pulse is missed, however short.
+// alarm is the story of a siren. QEMU monitors its line from before the first instruction,
+// so even the shortest pulse is recorded.
 func (h *house) alarm(ctx context.Context, o options) error {
 	for _, act := range []func() error{
 		func() error { return h.sirenBoots(ctx, true, "the first start") },
-		func() error { return h.nobodyOrders(ctx, o.rounds) },
-		func() error { return h.doorSounds(ctx, o.rounds) },
-		func() error { return h.soundsInTheDark(ctx) },
+		func() error { return h.noSpuriousSiren(ctx, o.rounds) },
+		func() error { return h.doorStartsSiren(ctx, o.rounds) },
+		func() error { return h.sirenOffline(ctx) },
 		func() error { return h.killedWhileOn(ctx, o.rounds/2) },
 		func() error { return h.clockJumpsWhileOn(ctx) },
 		func() error { return h.powerCutWhileOn(ctx) },
@@ -37,9 +37,9 @@ func (h *house) alarm(ctx context.Context, o options) error {
 	return h.shutDown(ctx)
 }
 
-// sounds are the changes of the siren's line since edge number from: true is on, for the
+// sirenChanges are the changes of the siren's line since edge number from. true is on: the
 // line is active low.
-func (h *house) sounds(from int) (on []bool) {
+func (h *house) sirenChanges(from int) (on []bool) {
 	edges, _ := h.machine.Edges()
 	for _, e := range edges[from:] {
 		if e.Line == guest.SirenLine {
@@ -49,13 +49,13 @@ func (h *house) sounds(from int) (on []bool) {
 	return on
 }
 
-// edges is how many changes of all outputs there were so far.
+// edges is the number of changes of all outputs so far.
 func (h *house) edges() int {
 	all, _ := h.machine.Edges()
 	return len(all)
 }
 
-// sirenBoots boots with a closed door and holds that the line never sounds.
+// sirenBoots boots with a closed door and checks that the siren is never on.
 func (h *house) sirenBoots(ctx context.Context, cable bool, what string) error {
 	h.watch, h.open = true, false
 	if err := h.boot(ctx, cable); err != nil {
@@ -64,13 +64,13 @@ func (h *house) sirenBoots(ctx context.Context, cable bool, what string) error {
 	if err := h.agentHolds(ctx, alarmLines); err != nil {
 		return err
 	}
-	h.check(!slices.Contains(h.sounds(0), true), "%s: the siren's line never sounds (%v)", what, h.sounds(0))
+	h.check(!slices.Contains(h.sirenChanges(0), true), "%s: the siren's line never sounds (%v)", what, h.sirenChanges(0))
 	return nil
 }
 
-// nobodyOrders starts, ends, kills and reloads the agent, and holds that the line has not
-// one change.
-func (h *house) nobodyOrders(ctx context.Context, rounds int) error {
+// noSpuriousSiren starts, stops, kills and reloads the agent, and checks that the siren's
+// line never changes.
+func (h *house) noSpuriousSiren(ctx context.Context, rounds int) error {
 	from, count := h.edges(), map[string]int{}
 	for range rounds {
 		signal := []string{"TERM", "KILL", "HUP"}[h.random.IntN(3)]
@@ -85,16 +85,17 @@ func (h *house) nobodyOrders(ctx context.Context, rounds int) error {
 			return err
 		}
 	}
-	if err := sleep(ctx, 3*time.Second); err != nil { // the last start has seen the door
+	if err := sleep(ctx, 3*time.Second); err != nil { // so that the last start has read the door
 		return err
 	}
-	h.check(len(h.sounds(from)) == 0, "%v: %d changes of the siren's line that nobody ordered", count, len(h.sounds(from)))
+	changed := len(h.sirenChanges(from))
+	h.check(changed == 0, "%v: %d changes of the siren's line without an order", count, changed)
 	return nil
 }
 
-// doorSounds opens the door again and again while the load is published: each time the
-// siren sounds, and is silent after its bound.
-func (h *house) doorSounds(ctx context.Context, rounds int) error {
+// doorStartsSiren opens the door repeatedly while other readings are published: each time
+// the siren has to be on, and off after its limit.
+func (h *house) doorStartsSiren(ctx context.Context, rounds int) error {
 	var late, off []time.Duration
 	for range rounds {
 		on, silent, err := h.opened(ctx)
@@ -107,13 +108,14 @@ func (h *house) doorSounds(ctx context.Context, rounds int) error {
 	h.check(len(late) == rounds, "the door was opened %d times, and the siren sounded each time", rounds)
 	h.note("from the edge of the door to that of the siren: p50 %.1f ms, p99 %.1f ms, debounce 5 ms included",
 		ms(late[len(late)/2]), ms(late[len(late)*99/100]))
-	h.offInTime(off, "it is off after max_on")
+	h.checkDurations(off, "it is off after max_on")
 	return nil
 }
 
-// offInTime checks differences between what was and max_on: half of them are within 100 ms.
-// A busy host stalls the emulated processor now and then, so the others have a second.
-func (h *house) offInTime(off []time.Duration, what string) {
+// checkDurations checks differences between measured times and max_on: half of them are
+// within 100 ms. A busy host sometimes stalls the emulated processor, so the others may
+// take a second.
+func (h *house) checkDurations(off []time.Duration, what string) {
 	slices.SortFunc(off, func(a, b time.Duration) int { return int(a.Abs() - b.Abs()) })
 	near := 0
 	for _, d := range off {
@@ -127,8 +129,8 @@ func (h *house) offInTime(off []time.Duration, what string) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// opened opens the door, waits until the siren has sounded and is off again, and closes
-// it. It returns when it was on, after the door, and for how long.
+// opened opens the door, waits until the siren was on and is off again, and closes it. It
+// returns the time from the door to the siren, and how long the siren was on.
 func (h *house) opened(ctx context.Context) (on, silent time.Duration, err error) {
 	first, began, err := h.sound(ctx)
 	if err != nil {
@@ -144,10 +146,10 @@ func (h *house) opened(ctx context.Context) (on, silent time.Duration, err error
 	return on, ended.At.Sub(began.At), h.closeDoor(ctx)
 }
 
-// sound opens the door and waits until the siren sounds.
+// sound opens the door and waits until the siren is on.
 func (h *house) sound(ctx context.Context) (int, vm.Edge, error) {
 	from := h.edges()
-	if err := h.swing(true); err != nil {
+	if err := h.setDoor(true); err != nil {
 		return 0, vm.Edge{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -155,17 +157,17 @@ func (h *house) sound(ctx context.Context) (int, vm.Edge, error) {
 	return h.machine.WaitEdge(ctx, from, guest.SirenLine, false)
 }
 
-// closeDoor closes the door and lets the agent see it.
+// closeDoor closes the door and gives the agent time to notice.
 func (h *house) closeDoor(ctx context.Context) error {
-	if err := h.swing(false); err != nil {
+	if err := h.setDoor(false); err != nil {
 		return err
 	}
 	return sleep(ctx, 200*time.Millisecond)
 }
 
-// soundsInTheDark: with the cable out and a disk that takes half a second for each flush
-// the siren sounds at once all the same; the history of it comes later with its own times.
-func (h *house) soundsInTheDark(ctx context.Context) error {
+// sirenOffline: with the cable out and a disk that takes half a second for each flush the
+// siren is on without delay; its history arrives later with the times of measurement.
+func (h *house) sirenOffline(ctx context.Context) error {
 	if err := h.cable(false); err != nil {
 		return err
 	}
@@ -186,12 +188,13 @@ func (h *house) soundsInTheDark(ctx context.Context) error {
 		return err
 	}
 	opened := h.pressed[len(h.pressed)-10:]
-	return h.toldLater(ctx, before, opened)
+	return h.historyArrives(ctx, before, opened)
 }
 
-// toldLater waits for both changes of each sounding, and holds their times against those
-// of the door, each from the first: the machine's clock began with a whole second.
-func (h *house) toldLater(ctx context.Context, before int, opened []press) error {
+// historyArrives waits for both changes of each alarm, and compares their times with those
+// of the door, relative to the first: the start time of the machine's clock is a whole
+// second.
+func (h *house) historyArrives(ctx context.Context, before int, opened []press) error {
 	var changes []reading
 	h.within(ctx, 45*time.Second, func(arrived []broker.Arrival) bool {
 		changes = of(first(readings(arrived)), siren)[before:]
@@ -202,7 +205,7 @@ func (h *house) toldLater(ctx context.Context, before int, opened []press) error
 	}
 	right := 0
 	for i, c := range changes[:len(opened)] {
-		want := opened[i-i%2].at.Sub(opened[0].at) // the siren is off by itself, not by the door
+		want := opened[i-i%2].at.Sub(opened[0].at) // max_on switches the siren off, not the door
 		if i%2 == 1 {
 			want += maxOn
 		}
@@ -215,8 +218,8 @@ func (h *house) toldLater(ctx context.Context, before int, opened []press) error
 	return nil
 }
 
-// killedWhileOn kills the agent while the siren sounds. The init of the machine does then
-// what the unit does: `holdfast outputs safe`.
+// killedWhileOn kills the agent while the siren is on. Then the init of the machine runs
+// `holdfast outputs safe`, as the systemd unit does.
 func (h *house) killedWhileOn(ctx context.Context, rounds int) error {
 	var took []time.Duration
 	for range rounds {
@@ -224,7 +227,7 @@ func (h *house) killedWhileOn(ctx context.Context, rounds int) error {
 		if err != nil {
 			return err
 		}
-		if err := h.swing(false); err != nil {
+		if err := h.setDoor(false); err != nil {
 			return err
 		}
 		killed := time.Now()
@@ -249,8 +252,8 @@ func (h *house) killedWhileOn(ctx context.Context, rounds int) error {
 	return nil
 }
 
-// clockJumpsWhileOn: the clock of the machine goes a year ahead and back while the siren
-// sounds. It is off after its bound.
+// clockJumpsWhileOn steps the machine's clock a year forwards and back while the siren is
+// on. It has to be off after its limit.
 func (h *house) clockJumpsWhileOn(ctx context.Context) error {
 	var off []time.Duration
 	for _, by := range []time.Duration{365 * 24 * time.Hour, 0} {
@@ -272,11 +275,11 @@ func (h *house) clockJumpsWhileOn(ctx context.Context) error {
 			return err
 		}
 	}
-	h.offInTime(off, "the clock goes a year ahead, and back, while it sounds: off after max_on")
+	h.checkDurations(off, "the clock goes a year ahead, and back, while it sounds: off after max_on")
 	return nil
 }
 
-// powerCutWhileOn: the power goes while the siren sounds, and comes back.
+// powerCutWhileOn cuts the power while the siren is on, and restores it.
 func (h *house) powerCutWhileOn(ctx context.Context) error {
 	if _, _, err := h.sound(ctx); err != nil {
 		return err

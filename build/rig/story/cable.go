@@ -7,13 +7,13 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// breaks is for how long the cable is out while the power stays: long enough for
-// the agent to notice (keepalive: 5s, and what it grants an answer), and for a
-// reading to become historical (10 s).
+// breaks is how long the cable is out while the power stays on: long enough for the agent
+// to notice (keepalive: 5s, and the time limit of an answer), and for a reading to become
+// historical (10 s).
 const breaks = 22 * time.Second
 
-// cableBreaks: the agent lives through a cable that is out. The broker speaks for
-// it meanwhile; what the door did comes when the cable is in, marked as history.
+// cableBreaks pulls the cable for a while. Meanwhile the broker publishes the agent's will;
+// after the cable is back the changes of the door arrive, marked as historical.
 func (h *house) cableBreaks(ctx context.Context) error {
 	n := len(h.recorder.Arrivals())
 	if err := h.cable(false); err != nil {
@@ -24,11 +24,11 @@ func (h *house) cableBreaks(ctx context.Context) error {
 		if err := sleep(ctx, time.Second); err != nil {
 			return err
 		}
-		if err := h.swing(open); err != nil {
+		if err := h.setDoor(open); err != nil {
 			return err
 		}
 	}
-	h.check(h.within(ctx, breaks, says("offline")), "the will says offline %.1f s after the cable is out",
+	h.check(h.within(ctx, breaks, statusIs("offline")), "the will says offline %.1f s after the cable is out",
 		time.Since(began).Seconds())
 	if err := sleep(ctx, time.Until(began.Add(breaks))); err != nil {
 		return err
@@ -45,9 +45,9 @@ func (h *house) cableMended(ctx context.Context, n int) error {
 	arrived := h.within(ctx, 45*time.Second, func(arrivals []broker.Arrival) bool {
 		copies := of(readings(arrivals[n:]), door)
 		said = words(first(copies))
-		// a copy from before the break may have waited in a buffer on the way
+		// a copy from before the outage may still have been in a buffer
 		late := only(copies, func(r reading) bool { return r.Historical })
-		return said == "open closed" && words(first(late)) == said && says("online")(arrivals)
+		return said == "open closed" && words(first(late)) == said && statusIs("online")(arrivals)
 	})
 	h.check(arrived, "%.1f s after it is in again the agent is online and has told the history (%s)",
 		time.Since(began).Seconds(), said)

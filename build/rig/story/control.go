@@ -11,14 +11,14 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/vm"
 )
 
-// clientID is what guest/config.yaml says.
+// clientID is that of guest/config.yaml.
 const clientID = "rig"
 
-// boot starts the machine with the door as it is and the cable in or out, and
+// boot starts the machine with the present state of the door and the cable in or out, and
 // waits until it has found its hardware.
 func (h *house) boot(ctx context.Context, cable bool) error { return h.bootAt(ctx, cable, "") }
 
-// bootAt does so with another date in the real-time clock than the host's.
+// bootAt is boot with a date for the real-time clock; empty: the host's date.
 func (h *house) bootAt(ctx context.Context, cable bool, date string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -52,24 +52,24 @@ func (h *house) bootAt(ctx context.Context, cable bool, date string) error {
 	return nil
 }
 
-// swing opens or closes the door.
-func (h *house) swing(open bool) error {
+// setDoor opens or closes the door.
+func (h *house) setDoor(open bool) error {
 	h.open = open
 	h.pressed = append(h.pressed, press{open, time.Now()})
 	return h.machine.Pin(h.gpio, guest.DoorLine, open)
 }
 
-// cable puts the network cable in or pulls it out.
+// cable plugs the network cable in or pulls it.
 func (h *house) cable(in bool) error { return h.machine.Link(guest.Card, in) }
 
 // silence makes the sensor in the room stop answering, or answer again.
 func (h *house) silence(silent bool) { h.bus.Silence(i2csim.AHT20Address, silent) }
 
-// agentWatches waits until the agent holds the door's line, by the kernel's
-// account: with the cable out nothing else tells.
+// agentWatches waits until the agent holds the door's line, as the kernel reports it: this
+// works without a network.
 func (h *house) agentWatches(ctx context.Context) error { return h.agentHolds(ctx, 1) }
 
-// agentHolds waits until the agent holds so many lines.
+// agentHolds waits until the agent holds this many lines.
 func (h *house) agentHolds(ctx context.Context, lines int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -88,20 +88,20 @@ func (h *house) agentHolds(ctx context.Context, lines int) error {
 	}
 }
 
-// within waits until a condition holds for all that arrived.
+// within waits until a condition holds for all arrivals.
 func (h *house) within(ctx context.Context, d time.Duration, holds func([]broker.Arrival) bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	return h.recorder.Wait(ctx, holds)
 }
 
-// retained is the state of a stream that a late subscriber finds.
+// retained is the retained state of a stream, as a new subscriber gets it.
 func (h *house) retained(ctx context.Context, stream string) (reading, error) {
 	payload, err := broker.Retained(ctx, h.broker.Address, clientID+"/"+stream+"/state")
 	return decode(stream, broker.Arrival{Payload: payload, At: time.Now()}), err
 }
 
-// status is the latest word on the agent.
+// status is the latest status of the agent.
 func status(arrivals []broker.Arrival) (word string) {
 	for _, a := range arrivals {
 		if a.Topic == clientID+"/agent/status" {
@@ -111,7 +111,7 @@ func status(arrivals []broker.Arrival) (word string) {
 	return word
 }
 
-// says is the condition that the agent's status is a word.
-func says(word string) func([]broker.Arrival) bool {
+// statusIs is the condition that the agent has a status.
+func statusIs(word string) func([]broker.Arrival) bool {
 	return func(arrivals []broker.Arrival) bool { return status(arrivals) == word }
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/vm"
 )
 
-// A house is all that a story has its hands on: the machine and its levers, what
-// hangs on it, and the broker with a subscriber that misses nothing.
+// A house has everything that a story controls: the machine, its simulated hardware, and
+// the broker with a subscriber that records everything.
 type house struct {
 	*report
 	random  *rand.Rand
@@ -37,22 +37,22 @@ type house struct {
 
 	machine *vm.Machine
 	gpio    string // the controller's path
-	open    bool   // the door
-	watch   bool   // each change of the outputs of the controller is noted
-	turned  bool   // the meter: its line is high
+	open    bool   // the door is open
+	watch   bool   // record the changes of the controller's outputs
+	turned  bool   // the line of the meter is high
 	pressed []press
 	began   time.Time
 }
 
-// A press is one change of the door, by the host's clock.
+// A press is one change of the door, with the time of the host's clock.
 type press struct {
 	open bool
 	at   time.Time
 }
 
-// furnish starts everything but the machine. Sockets go to dir, which must have a
-// short name, logs to o.run. The caller calls leave, after an error too.
-func (h *house) furnish(ctx context.Context, o options, dir string, config []byte) error {
+// setUp starts everything except the machine. Sockets go to dir, whose name must be short,
+// logs to o.run. The caller has to call tearDown, even after an error.
+func (h *house) setUp(ctx context.Context, o options, dir string, config []byte) error {
 	log, err := os.Create(filepath.Join(o.run, "mosquitto.log"))
 	if err != nil {
 		return err
@@ -78,10 +78,10 @@ func (h *house) furnish(ctx context.Context, o options, dir string, config []byt
 	return err
 }
 
-// flushTakes is of the order of a good card's.
+// flushTakes is typical of a good card.
 const flushTakes = 5 * time.Millisecond
 
-// plugDisk makes an empty disk and serves it.
+// plugDisk creates an empty disk and serves it.
 func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
 	const size = 64 << 20
 	image := filepath.Join(o.run, "disk.img")
@@ -107,7 +107,7 @@ func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
 	return nil
 }
 
-// kernelAddress is of a BME280 that is for the kernel's own driver.
+// kernelAddress is the address of a BME280 for the kernel's own driver.
 const kernelAddress = 0x77
 
 func (h *house) plugAdapter(socket string) error {
@@ -126,8 +126,8 @@ func (h *house) plugAdapter(socket string) error {
 	return nil
 }
 
-// leave stops what furnish and the story have started.
-func (h *house) leave() {
+// tearDown stops what setUp and the story have started.
+func (h *house) tearDown() {
 	if h.machine != nil {
 		h.machine.Kill()
 	}
@@ -139,7 +139,7 @@ func (h *house) leave() {
 	}
 }
 
-// sleep lets time pass, unless the story's time is up.
+// sleep waits for d, or until the time limit of the story.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

@@ -8,15 +8,15 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// doors checks the changes that nobody saw: all there, in order, with their own
-// times. The one at the moment of the power cut may be there or not.
-func (h *house) doors(d *dark, arrivals []broker.Arrival) {
+// doors checks the changes during the outage: all of them exist, in order, with their own
+// times. The one at the moment of the power cut may be missing.
+func (h *house) doors(d *outage, arrivals []broker.Arrival) {
 	all := fresh(readings(arrivals), d.before)
 	unseen := since(of(all, door), d.boot)
 	said := words(unseen)
 	h.check(said == "open closed open" || said == "open closed open closed",
-		"what the door did in the dark arrives in order (%s)", said)
-	swung := h.pressed[len(h.pressed)-5:] // four in the dark, one after
+		"the changes of the door during the outage arrive in order (%s)", said)
+	swung := h.pressed[len(h.pressed)-5:] // four before the power cut, one after
 	for i, r := range unseen[:min(len(unseen), 4)] {
 		off := r.taken().Sub(swung[i].at) - d.skew
 		h.check(off.Abs() < late, "%s: its time is right within %d ms", r, off.Abs().Milliseconds())
@@ -26,8 +26,8 @@ func (h *house) doors(d *dark, arrivals []broker.Arrival) {
 	h.check(again == "closed open", "then the door at the second start and its change (%s)", again)
 }
 
-// alarmsFirst checks what the backlog of the first start came as.
-func (h *house) alarmsFirst(d *dark, all []reading) {
+// alarmsFirst checks the order of the backlog of the first start.
+func (h *house) alarmsFirst(d *outage, all []reading) {
 	old := since(all, d.boot)
 	alarms := len(of(old, door))
 	first := of(old[:min(alarms, len(old))], door)
@@ -36,15 +36,15 @@ func (h *house) alarmsFirst(d *dark, all []reading) {
 	h.check(len(stale) == len(old), "%d of them are historical", len(stale))
 }
 
-// late is what an emulated machine may take to notice a change on a busy host.
-// A time of sending would be off by the seconds until the cable was in.
+// late is how long an emulated machine may take to notice a change on a busy host. The time
+// of sending would differ by the seconds until the cable was in.
 const late = time.Second
 
-// lost checks that a disk that lies has cost readings of the door: a rig that
-// never sees a loss proves nothing.
-func (h *house) lost(d *dark, arrivals []broker.Arrival) {
+// lost checks that a lying disk has lost readings of the door: otherwise the rig could not
+// detect a loss.
+func (h *house) lost(d *outage, arrivals []broker.Arrival) {
 	unseen := since(of(fresh(readings(arrivals), d.before), door), d.boot)
-	h.check(len(unseen) < 3, "the disk lied, and the rig sees it: of 3 changes in the dark %d arrive", len(unseen))
+	h.check(len(unseen) < 3, "the lying disk is detected: of 3 changes without a network %d arrive", len(unseen))
 }
 
 func words(all []reading) string {
@@ -55,9 +55,9 @@ func words(all []reading) string {
 	return strings.Join(words, " ")
 }
 
-// numbers checks that no reading is missing, but for the routine ones of the last
-// moments before the power was cut.
-func (h *house) numbers(d *dark, arrivals []broker.Arrival) {
+// numbers checks that no reading is missing, except routine ones from shortly before the
+// power cut.
+func (h *house) numbers(d *outage, arrivals []broker.Arrival) {
 	all := readings(arrivals)
 	unique := first(all)
 	wrong := faults(unique)
@@ -76,16 +76,16 @@ func (h *house) numbers(d *dark, arrivals []broker.Arrival) {
 	}
 }
 
-// slack is for one measurement that was not due yet (every: 1s), and for the write
+// slack allows for one measurement that was not due yet (every: 1s), and for the write
 // itself on a slow machine.
 const slack = 2 * time.Second
 
-// present checks that late subscribers see the present, not the past.
-func (h *house) present(ctx context.Context, d *dark) {
+// present checks that new subscribers get the present states.
+func (h *house) present(ctx context.Context, d *outage) {
 	state, err := h.retained(ctx, door)
 	h.check(err == nil && state.State == "open" && state.Boot != d.boot &&
 		!state.Historical, "the retained state is the present one (%s)", state)
-	h.check(says("online")(h.recorder.Arrivals()), "the agent is online")
+	h.check(statusIs("online")(h.recorder.Arrivals()), "the agent is online")
 	for _, a := range h.recorder.Arrivals() {
 		if a.Topic == clientID+"/agent/event" {
 			h.note("event %s", a.Payload)
@@ -110,6 +110,6 @@ func (h *house) shutDown(ctx context.Context) error {
 		return err
 	}
 	h.check(ended[1] == "0", "asked to stop, the agent ends with status %s, for the first time", ended[1])
-	h.check(h.within(ctx, 5*time.Second, says("offline")), "and publishes offline")
+	h.check(h.within(ctx, 5*time.Second, statusIs("offline")), "and publishes offline")
 	return nil
 }

@@ -1,6 +1,6 @@
-// Story tells one story end to end and checks it: holdfast, built for arm, on a
-// Linux kernel with real GPIO and I2C drivers; a door and a hygrometer; a cable
-// that is pulled, a power cut that takes the disk's cache, and nothing lost.
+// Story runs an end-to-end scenario and checks its results: holdfast, built for arm, on a
+// Linux kernel with real GPIO and I2C drivers; a door and a climate sensor; a network cable
+// that is pulled, a power cut that discards the disk's cache, and no lost reading.
 //
 // build/rig/run calls it; see build/rig/README.md.
 package main
@@ -49,11 +49,11 @@ func main() {
 	os.Exit(run(o))
 }
 
-const limit = 12 * time.Minute // of a story, which takes one to five
+const limit = 12 * time.Minute // for one story, which takes one to five minutes
 
-// stories in the order in which they are told.
+// stories are run in this order.
 var stories = []story{
-	{"house", guest.Door, (*house).acts},
+	{"house", guest.Door, (*house).houseStory},
 	{"workbench", guest.Workbench, (*house).workbench},
 	{"alarm", guest.Alarm, (*house).alarm},
 }
@@ -61,7 +61,7 @@ var stories = []story{
 type story struct {
 	name   string
 	config []byte
-	acts   func(*house, context.Context, options) error
+	run    func(*house, context.Context, options) error
 }
 
 func run(o options) int {
@@ -71,23 +71,23 @@ func run(o options) int {
 	for _, s := range stories {
 		if o.story == "all" || o.story == s.name {
 			r.note("%s", s.name)
-			tellOne(ctx, o, s, r)
+			runOne(ctx, o, s, r)
 		}
 	}
 	return r.end()
 }
 
-func tellOne(ctx context.Context, o options, s story, r *report) {
+func runOne(ctx context.Context, o options, s story, r *report) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	h := &house{report: r, random: rand.New(rand.NewPCG(o.seed, 0))}
-	defer h.leave()
-	if err := h.tell(ctx, o, s); err != nil {
+	defer h.tearDown()
+	if err := h.runStory(ctx, o, s); err != nil {
 		h.check(false, "the story breaks off: %v", err)
 	}
 }
 
-func (h *house) tell(ctx context.Context, o options, s story) error {
+func (h *house) runStory(ctx context.Context, o options, s story) error {
 	dir, err := os.MkdirTemp("", "holdfast-rig-")
 	if err != nil {
 		return err
@@ -101,23 +101,23 @@ func (h *house) tell(ctx context.Context, o options, s story) error {
 	if o.verbose {
 		h.console = io.MultiWriter(console, os.Stdout)
 	}
-	if err := h.furnish(ctx, o, dir, s.config); err != nil {
+	if err := h.setUp(ctx, o, dir, s.config); err != nil {
 		return err
 	}
-	return s.acts(h, ctx, o)
+	return s.run(h, ctx, o)
 }
 
-// acts is the story of the house.
-func (h *house) acts(ctx context.Context, o options) error {
-	var d dark
+// houseStory is the story of the house.
+func (h *house) houseStory(ctx context.Context, o options) error {
+	var d outage
 	for _, act := range []func() error{
 		func() error { return h.firstReadings(ctx) },
-		func() error { return h.visitors(ctx) },
-		func() error { return h.brokenWire(ctx) },
+		func() error { return h.doorChanges(ctx) },
+		func() error { return h.sensorFails(ctx) },
 		func() error { return h.cableBreaks(ctx) },
 		func() error { return h.cableOut(ctx, &d) },
 		func() error { return h.powerCut(ctx, &d, o.keep) },
-		func() error { return h.backInTheDark(ctx) },
+		func() error { return h.restartOffline(ctx) },
 		func() error { return h.cableIn(ctx, &d) },
 	} {
 		if err := act(); err != nil {
@@ -135,8 +135,8 @@ func (h *house) acts(ctx context.Context, o options) error {
 	return h.shutDown(ctx)
 }
 
-// pipe joins standard input and output to an address: QEMU starts it for each
-// connection that the guest makes, and ends it by closing its input.
+// pipe connects standard input and output to an address: QEMU starts it for each connection
+// of the guest, and ends it by closing its input.
 func pipe(address string) int {
 	c, err := net.Dial("tcp", address)
 	if err != nil {

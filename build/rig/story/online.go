@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// Streams, as guest/config.yaml makes them.
+// Streams of guest/config.yaml.
 const (
 	door        = "door"
 	humidity    = "room_humidity"
@@ -17,8 +17,8 @@ const (
 	pressure    = "weather_pressure"
 )
 
-// arrives checks that a reading comes for which fits holds, after the first n
-// arrivals, and that the state follows it.
+// arrives checks that a reading that matches arrives, after the first n arrivals, and that
+// the state has the same value.
 func (h *house) arrives(ctx context.Context, n int, stream, what string, fits func(reading) bool) {
 	began := time.Now()
 	var found, state reading
@@ -36,13 +36,13 @@ func (h *house) arrives(ctx context.Context, n int, stream, what string, fits fu
 		"%s: reading and state after %d ms (%s)", what, time.Since(began).Milliseconds(), found)
 }
 
-// firstReadings: the machine comes up, and everything arrives that is there.
+// firstReadings boots the machine and checks that all streams arrive.
 func (h *house) firstReadings(ctx context.Context) error {
 	h.room.Set(21.5, 55)
 	if err := h.boot(ctx, true); err != nil {
 		return err
 	}
-	h.check(h.within(ctx, 30*time.Second, says("online")), "%.1f s after power on the agent is online",
+	h.check(h.within(ctx, 30*time.Second, statusIs("online")), "%.1f s after power on the agent is online",
 		time.Since(h.began).Seconds())
 	h.arrives(ctx, 0, door, "the door is closed", func(r reading) bool { return r.is(0, 0) && r.State == "closed" })
 	h.arrives(ctx, 0, humidity, "the room has 55 %", func(r reading) bool { return r.is(55, 0.2) && r.Unit == "%" })
@@ -57,11 +57,11 @@ func (h *house) firstReadings(ctx context.Context) error {
 	return nil
 }
 
-// visitors: each change of the door arrives, once it has happened.
-func (h *house) visitors(ctx context.Context) error {
+// doorChanges checks that each change of the door arrives.
+func (h *house) doorChanges(ctx context.Context) error {
 	for _, open := range []bool{true, false, true, false} {
 		n := len(h.recorder.Arrivals())
-		if err := h.swing(open); err != nil {
+		if err := h.setDoor(open); err != nil {
 			return err
 		}
 		word, value := "closed", 0.0
@@ -75,9 +75,9 @@ func (h *house) visitors(ctx context.Context) error {
 	return nil
 }
 
-// brokenWire: a sensor that stops answering is one reading without a value,
-// and no other stream suffers; then it answers again.
-func (h *house) brokenWire(ctx context.Context) error {
+// sensorFails disconnects a sensor and checks that there is one reading without a value,
+// and no effect on other streams; then it connects the sensor again.
+func (h *house) sensorFails(ctx context.Context) error {
 	n := len(h.recorder.Arrivals())
 	h.silence(true)
 	h.arrives(ctx, n, humidity, "the hygrometer is silent", reading.failed)

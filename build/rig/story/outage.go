@@ -8,16 +8,16 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// A dark is what happened while nobody could see it.
-type dark struct {
-	boot   string        // of the agent that saw it
-	cut    time.Time     // of the power
-	skew   time.Duration // of the machine's clock, and what a change takes to be noticed
-	before int           // arrivals until then
+// An outage is the state of the steps during which no reading arrives.
+type outage struct {
+	boot   string        // of the agent before the power cut
+	cut    time.Time     // the time of the power cut
+	skew   time.Duration // of the machine's clock, including the delay of a reading
+	before int           // number of readings that arrived before
 }
 
-// cableOut: the door moves three times in the dark.
-func (h *house) cableOut(ctx context.Context, d *dark) error {
+// cableOut pulls the cable and changes the door three times.
+func (h *house) cableOut(ctx context.Context, d *outage) error {
 	seen := of(first(readings(h.recorder.Arrivals())), door)
 	if len(seen) < len(h.pressed) || len(h.pressed) == 0 {
 		return fmt.Errorf("%d readings of the door for %d changes", len(seen), len(h.pressed))
@@ -26,7 +26,7 @@ func (h *house) cableOut(ctx context.Context, d *dark) error {
 	if err := h.cable(false); err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Second); err != nil { // what was on its way arrives
+	if err := sleep(ctx, time.Second); err != nil { // readings in flight arrive
 		return err
 	}
 	d.before = len(readings(h.recorder.Arrivals()))
@@ -34,15 +34,15 @@ func (h *house) cableOut(ctx context.Context, d *dark) error {
 		if err := sleep(ctx, 1500*time.Millisecond); err != nil {
 			return err
 		}
-		if err := h.swing(open); err != nil {
+		if err := h.setDoor(open); err != nil {
 			return err
 		}
 	}
 	return sleep(ctx, 2*syncEvery) // routine readings become old enough to be on disk
 }
 
-// skew is how far the readings of all changes so far are behind them, or before:
-// the least, as the rest is what the machine was late on top.
+// skew is the difference between the times of the readings and of the changes so far. It is
+// the minimum, because the delay of the machine varies.
 func (h *house) skew(seen []reading) time.Duration {
 	skew := time.Hour
 	for i, r := range seen {
@@ -51,15 +51,14 @@ func (h *house) skew(seen []reading) time.Duration {
 	return skew
 }
 
-// syncEvery is what guest/config.yaml says.
+// syncEvery is that of guest/config.yaml.
 const syncEvery = 2 * time.Second
 
-// powerCut: the door closes, and in the middle of the write the disk loses its
-// cache; then the machine goes. The other way around QEMU could still flush on its
-// way out.
-func (h *house) powerCut(ctx context.Context, d *dark, keep float64) error {
-	h.check(len(readings(h.recorder.Arrivals())) == d.before, "in the dark nothing arrives")
-	if err := h.swing(false); err != nil {
+// powerCut closes the door, and in the middle of the write it discards the disk's cache;
+// then it kills the machine. In the other order QEMU could still flush at its end.
+func (h *house) powerCut(ctx context.Context, d *outage, keep float64) error {
+	h.check(len(readings(h.recorder.Arrivals())) == d.before, "without a network nothing arrives")
+	if err := h.setDoor(false); err != nil {
 		return err
 	}
 	h.writing()
@@ -72,35 +71,37 @@ func (h *house) powerCut(ctx context.Context, d *dark, keep float64) error {
 	return err
 }
 
-// writing waits until the disk has something to lose, and up to three
-// flushes more: a commit takes some.
+// writing waits until the disk has unflushed data, and then up to three flushes more,
+// because a commit has several.
 func (h *house) writing() {
-	const noticed = 150 * time.Millisecond // a change of the door, on a busy host
+	const noticed = 150 * time.Millisecond // limit for the door's reading, on a busy host
 	for end := time.Now().Add(noticed); time.Now().Before(end) && h.disk.Usage().Volatile == 0; {
 		time.Sleep(50 * time.Microsecond)
 	}
 	time.Sleep(time.Duration(h.random.Int64N(int64(3 * flushTakes))))
 }
 
-// backInTheDark: the machine boots without a network and sees the door once more.
-func (h *house) backInTheDark(ctx context.Context) error {
+// restartOffline boots the machine without a network and changes the door once more.
+func (h *house) restartOffline(ctx context.Context) error {
 	if err := h.boot(ctx, false); err != nil {
 		return err
 	}
 	if err := h.agentWatches(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 4*time.Second); err != nil { // it reports the level that it finds, first, also on a busy host
+	// The agent first reports the present level; this takes long on a busy host.
+	if err := sleep(ctx, 4*time.Second); err != nil {
 		return err
 	}
-	if err := h.swing(true); err != nil {
+	if err := h.setDoor(true); err != nil {
 		return err
 	}
 	return sleep(ctx, 3*time.Second)
 }
 
-// cableIn waits for what was kept. It comes oldest first, alarms before routine.
-func (h *house) cableIn(ctx context.Context, d *dark) error {
+// cableIn plugs the cable in and waits for the backlog. It is sent oldest first, alarms
+// before routine readings.
+func (h *house) cableIn(ctx context.Context, d *outage) error {
 	if err := h.cable(true); err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func (h *house) cableIn(ctx context.Context, d *dark) error {
 	opened := later(door, func(r reading) bool { return r.State == "open" })
 	h.check(h.within(ctx, 45*time.Second, opened), "the cable is in: the last change of the door arrives after %.1f s",
 		time.Since(began).Seconds())
-	// routine readings are behind the alarms, and those of the second start behind the first's
+	// routine readings follow the alarms, and those of the second start follow those of the first
 	measured := later(humidity, func(r reading) bool { return r.Value != nil })
 	h.check(h.within(ctx, 30*time.Second, measured), "and all that there was after %.1f s", time.Since(began).Seconds())
 	return sleep(ctx, time.Second)

@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// A reading is one reading as it arrived, by the contract's payload.
+// A reading is a reading as it arrived, with the fields of the payload.
 type reading struct {
 	stream string
 	at     time.Time // of the arrival
@@ -28,12 +28,12 @@ type reading struct {
 
 func (r reading) taken() time.Time { return time.UnixMilli(r.TS) }
 
-// is reports whether a reading was measured and says about this value.
+// is reports whether a reading has approximately this value.
 func (r reading) is(value, within float64) bool {
 	return r.Value != nil && *r.Value >= value-within && *r.Value <= value+within
 }
 
-// failed reports whether the sensor could not be read, and the reading says why.
+// failed reports whether the sensor could not be read, and the reading has the reason.
 func (r reading) failed() bool { return r.Value == nil && r.Error != "" }
 
 func (r reading) String() string {
@@ -52,8 +52,8 @@ func prefixed(prefix, s string) string {
 	return prefix + s
 }
 
-// readings are the readings among the arrivals: two levels are data. What
-// cannot be decoded has no boot, and no check will take it for good.
+// readings are the readings among the arrivals: topics with two levels. One that cannot be
+// decoded has no boot, so no check accepts it.
 func readings(arrivals []broker.Arrival) (all []reading) {
 	for _, a := range arrivals {
 		if level := strings.Split(a.Topic, "/"); len(level) == 2 {
@@ -63,7 +63,7 @@ func readings(arrivals []broker.Arrival) (all []reading) {
 	return all
 }
 
-// states are the states of one stream, retained ones from before included.
+// states are the states of one stream, including those that were retained before.
 func states(arrivals []broker.Arrival, stream string) (all []reading) {
 	for _, a := range arrivals {
 		if a.Topic == clientID+"/"+stream+"/state" {
@@ -81,8 +81,7 @@ func decode(stream string, a broker.Arrival) reading {
 	return r
 }
 
-// first are the first arrivals of each key; at least once means that there may be
-// more.
+// first are the first arrivals of each key: with at least once delivery there may be more.
 func first(all []reading) (unique []reading) {
 	seen := map[string]bool{}
 	for _, r := range all {
@@ -95,7 +94,7 @@ func first(all []reading) (unique []reading) {
 	return unique
 }
 
-// fresh are the first arrivals after the first n arrivals.
+// fresh are the first arrivals among those after the first n.
 func fresh(all []reading, n int) []reading { return first(all)[len(first(all[:n])):] }
 
 // of are the readings of a stream, in the order of arrival.
@@ -103,7 +102,7 @@ func of(all []reading, stream string) []reading {
 	return only(all, func(r reading) bool { return r.stream == stream })
 }
 
-// since are the readings of a start of the agent.
+// since are the readings of one start of the agent.
 func since(all []reading, boot string) []reading {
 	return only(all, func(r reading) bool { return r.Boot == boot })
 }
@@ -117,8 +116,8 @@ func only(all []reading, fits func(reading) bool) (some []reading) {
 	return some
 }
 
-// faults says what is wrong with the first arrivals of each stream and boot: a
-// number that never came below one that did, or one that came too late.
+// faults lists the errors in the first arrivals of each stream and boot: a missing number,
+// or one that arrived after a later one.
 func faults(unique []reading) (wrong []string) {
 	last := map[string]uint64{}
 	for _, r := range unique {

@@ -5,13 +5,13 @@ import (
 	"io"
 )
 
-// A report is what a person reads: a line for each claim, and a count.
+// A report prints a line for each check, and counts them.
 type report struct {
 	out            io.Writer
 	passed, failed int
 }
 
-// check states a claim that held or did not.
+// check prints whether a condition holds.
 func (r *report) check(held bool, format string, a ...any) {
 	word := "ok  "
 	if held {
@@ -23,12 +23,12 @@ func (r *report) check(held bool, format string, a ...any) {
 	fmt.Fprintf(r.out, "%s %s\n", word, fmt.Sprintf(format, a...))
 }
 
-// note states a fact that is neither.
+// note prints a fact that is no check.
 func (r *report) note(format string, a ...any) {
 	fmt.Fprintf(r.out, "     %s\n", fmt.Sprintf(format, a...))
 }
 
-// end prints the last line and returns the exit status.
+// end prints the totals and returns the exit status.
 func (r *report) end() int {
 	fmt.Fprintf(r.out, "%d passed, %d failed\n", r.passed, r.failed)
 	if r.failed > 0 {

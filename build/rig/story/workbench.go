@@ -11,18 +11,17 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/i2csim"
 )
 
-// workbench is the story of sensors that can be trusted: a machine without the
-// time, a meter, parts that the kernel drives, a bus on which nothing answers,
-// and what scan says of it all.
+// workbench is the story of sensors and time: a machine without the time, a meter, parts
+// with kernel drivers, a bus on which no part answers, and the output of scan.
 func (h *house) workbench(ctx context.Context, _ options) error {
 	for _, act := range []func(context.Context) error{
-		h.wakesIn1970,
-		h.learnsTheTime,
+		h.startsWithoutTime,
+		h.clockIsSet,
 		h.clockSteps,
 		h.pulses,
 		h.kernelDrives,
-		h.kernelSwaps,
-		h.busFallsSilent,
+		h.kernelRebinds,
+		h.busFails,
 		h.scans,
 		h.shutDown,
 	} {
@@ -33,9 +32,10 @@ func (h *house) workbench(ctx context.Context, _ options) error {
 	return nil
 }
 
-// wakesIn1970: nobody knows the time, the cable is out; the agent starts again
-// while the clock says last week, as a saved date does. The door moves all along.
-func (h *house) wakesIn1970(ctx context.Context) error {
+// startsWithoutTime boots without the time and without a network; the agent is restarted
+// after the clock was set to last week, as from a saved date. The door changes all the
+// time.
+func (h *house) startsWithoutTime(ctx context.Context) error {
 	h.room.Set(21.5, 55)
 	if err := h.bootAt(ctx, false, "1970-01-01T00:00:00"); err != nil {
 		return err
@@ -43,7 +43,7 @@ func (h *house) wakesIn1970(ctx context.Context) error {
 	if err := h.agentWatches(ctx); err != nil {
 		return err
 	}
-	if err := h.swings(ctx, true, false); err != nil {
+	if err := h.toggleDoor(ctx, true, false); err != nil {
 		return err
 	}
 	week := time.Now().Add(-7 * 24 * time.Hour).Unix()
@@ -56,30 +56,30 @@ func (h *house) wakesIn1970(ctx context.Context) error {
 	if err := h.agentWatches(ctx); err != nil {
 		return err
 	}
-	return h.swings(ctx, true, false)
+	return h.toggleDoor(ctx, true, false)
 }
 
-// swings moves the door some times, two seconds apart, so that no change is
-// taken for another.
-func (h *house) swings(ctx context.Context, opens ...bool) error {
+// toggleDoor changes the door several times, two seconds apart, so that changes can be told
+// apart.
+func (h *house) toggleDoor(ctx context.Context, opens ...bool) error {
 	for _, open := range opens {
 		if err := sleep(ctx, 2*time.Second); err != nil {
 			return err
 		}
-		if err := h.swing(open); err != nil {
+		if err := h.setDoor(open); err != nil {
 			return err
 		}
 	}
 	return sleep(ctx, 2*time.Second)
 }
 
-// learnsTheTime: the time comes, then the cable; everything that was measured
-// before has its true time.
-func (h *house) learnsTheTime(ctx context.Context) error {
+// clockIsSet sets the clock, then plugs the cable in; everything that was measured before
+// has to get its true time.
+func (h *house) clockIsSet(ctx context.Context) error {
 	if err := h.setTime(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 2*time.Second); err != nil { // the agent looks once a second
+	if err := sleep(ctx, 2*time.Second); err != nil { // the agent checks once a second
 		return err
 	}
 	if err := h.cable(true); err != nil {
@@ -107,13 +107,13 @@ func (h *house) learnsTheTime(ctx context.Context) error {
 	return nil
 }
 
-// changes are the readings of the door but for the first of each start, which
-// says how it stands.
+// changes are the readings of the door except the first of each start, which has the
+// initial state.
 func changes(arrivals []broker.Arrival) []reading {
 	return only(of(first(readings(arrivals)), door), func(r reading) bool { return r.Seq > 1 })
 }
 
-// clockSteps: a trusted clock is an hour ahead, and then right again.
+// clockSteps steps a trusted clock an hour forwards, and back.
 func (h *house) clockSteps(ctx context.Context) error {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		before := len(h.events("clock_step"))
@@ -138,14 +138,14 @@ func (h *house) clockSteps(ctx context.Context) error {
 
 const (
 	pulseCount  = 500
-	pulseLength = 10 * time.Millisecond // and as long between two: 50 Hz at most
+	pulseLength = 10 * time.Millisecond // equally long between two: 50 Hz at most
 	pulseRounds = 3
 	meterLine   = guest.DoorLine + 1
 )
 
-// pulses: a meter that turns fast is counted without loss. Where the host stalls
-// the emulated processor for the length of two pulses, they reach the kernel as
-// one; so there is more than one round.
+// pulses checks that a fast meter is counted without loss. If the host stalls the emulated
+// processor for the length of two pulses, the kernel sees only one; so there are several
+// rounds.
 func (h *house) pulses(ctx context.Context) error {
 	for range pulseRounds {
 		before, began := h.counted(), time.Now()
@@ -170,7 +170,7 @@ func (h *house) pulses(ctx context.Context) error {
 	return nil
 }
 
-// counted is what the meter said last.
+// counted is the last value of the meter.
 func (h *house) counted() (total float64) {
 	for _, r := range of(readings(h.recorder.Arrivals()), meter) {
 		if r.Value != nil {
@@ -180,8 +180,8 @@ func (h *house) counted() (total float64) {
 	return total
 }
 
-// kernelDrives: a second BME280 is given to the kernel's own driver, and says
-// what ours says.
+// kernelDrives binds a second BME280 to the kernel's own driver, which has to measure the
+// same as ours.
 func (h *house) kernelDrives(ctx context.Context) error {
 	n := len(h.recorder.Arrivals())
 	if err := h.must(ctx, "echo bme280 0x77 > /sys/bus/i2c/devices/i2c-$(cat /run/bus)/new_device"); err != nil {
@@ -199,14 +199,14 @@ func (h *house) kernelDrives(ctx context.Context) error {
 	return nil
 }
 
-// kernelSwaps: the kernel's driver is bound anew to two parts in another order, so
-// that another part, which is warmer, has the number iio:device0. What the agent
-// reads by the part's address stays that part's.
-func (h *house) kernelSwaps(ctx context.Context) error {
+// kernelRebinds binds the kernel's driver to two parts again in another order, so that
+// another part, which is warmer, gets the number iio:device0. The agent has to keep reading
+// the part with the configured address.
+func (h *house) kernelRebinds(ctx context.Context) error {
 	const bind = "cd /sys/bus/i2c/devices/i2c-$(cat /run/bus) && "
 	h.weather.Heat(true)
 	n := len(h.recorder.Arrivals())
-	// The agent stands still meanwhile: all of it is between two of its reads.
+	// The agent is stopped meanwhile, so this happens between two of its reads.
 	err := h.must(ctx, "kill -STOP $(pidof holdfast) && "+bind+
 		"echo 0x77 > delete_device && echo bme280 0x76 > new_device && echo bme280 0x77 > new_device && "+
 		"readlink -f /sys/bus/iio/devices/iio:device0 | grep -q 0076 && cd /")
@@ -237,9 +237,9 @@ func (h *house) kernelSwaps(ctx context.Context) error {
 	return h.must(ctx, bind+"echo 0x76 > delete_device && cd /")
 }
 
-// busFallsSilent: nothing on the bus answers for a while; every part says so
-// once, the door is not held up, and all come back.
-func (h *house) busFallsSilent(ctx context.Context) error {
+// busFails disconnects all parts of the bus for a while: every part has to report it once,
+// the door has to work, and all parts have to come back.
+func (h *house) busFails(ctx context.Context) error {
 	n := len(h.recorder.Arrivals())
 	for _, address := range []byte{i2csim.AHT20Address, i2csim.BME280Address} {
 		h.bus.Silence(address, true)
@@ -247,7 +247,7 @@ func (h *house) busFallsSilent(ctx context.Context) error {
 	h.arrives(ctx, n, humidity, "the bus is silent: the room", reading.failed)
 	h.arrives(ctx, n, outside, "the bus is silent: the weather", reading.failed)
 	m := len(h.recorder.Arrivals())
-	if err := h.swing(!h.open); err != nil {
+	if err := h.setDoor(!h.open); err != nil {
 		return err
 	}
 	h.arrives(ctx, m, door, "the door is not held up", func(r reading) bool { return r.Value != nil })
@@ -263,7 +263,7 @@ func (h *house) busFallsSilent(ctx context.Context) error {
 	return nil
 }
 
-// happens checks that an event is found for each of some sensors.
+// happens checks that there is an event for each of some sensors.
 func (h *house) happens(ctx context.Context, event string, sensors ...string) {
 	for _, sensor := range sensors {
 		found := h.within(ctx, 30*time.Second, func([]broker.Arrival) bool {
@@ -273,7 +273,7 @@ func (h *house) happens(ctx context.Context, event string, sensors ...string) {
 	}
 }
 
-// scans: what scan prints can be used, and names what is there.
+// scans checks that the output of scan is a valid configuration, and lists all parts.
 func (h *house) scans(ctx context.Context) error {
 	for _, claim := range []struct{ says, command string }{
 		{"what scan prints is a configuration",
@@ -292,7 +292,7 @@ func (h *house) scans(ctx context.Context) error {
 	return nil
 }
 
-// setTime tells the machine the host's time, as an NTP server would.
+// setTime sets the machine's clock to the host's time, as an NTP client would.
 func (h *house) setTime(ctx context.Context) error {
 	return h.must(ctx, fmt.Sprintf("settime %d", time.Now().UnixMilli()))
 }

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// A Console is the machine's serial line: lines that came, and a shell that
-// takes commands once there is one. It is safe for several goroutines, except
-// that commands come from one.
+// A Console is the machine's serial line: its lines so far, and a shell that runs commands
+// once it has started. It is safe for concurrent use, except that commands come from one
+// goroutine.
 type Console struct {
 	keyboard io.Writer
 	log      io.Writer
 
 	mu       sync.Mutex
 	lines    []string
-	part     string        // of a line that has not ended
-	more     chan struct{} // closed and renewed with every line
+	part     string        // the last line, while it is incomplete
+	more     chan struct{} // closed and replaced at every line
 	commands int
 }
 
@@ -28,7 +28,7 @@ func newConsole(keyboard, log io.Writer) *Console {
 	return &Console{keyboard: keyboard, log: log, more: make(chan struct{})}
 }
 
-// Write takes what the machine says.
+// Write receives the machine's output.
 func (c *Console) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,8 +44,8 @@ func (c *Console) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Wait returns the first line, of all that came and will come, in which the
-// pattern occurs, and its submatches.
+// Wait returns the first line that matches the pattern, of all lines so far and later ones,
+// and its submatches.
 func (c *Console) Wait(ctx context.Context, pattern string) ([]string, error) {
 	_, found, err := c.wait(ctx, 0, pattern)
 	return found, err
@@ -77,8 +77,8 @@ func (c *Console) since(from int) ([]string, <-chan struct{}) {
 
 const shellAnswers = 10 * time.Second
 
-// Shell runs a command in the machine's shell and reports whether its exit
-// status was 0. Its output mixes with what else is on the console.
+// Shell runs a command in the machine's shell and reports whether its exit status was 0.
+// Its output is mixed with other output on the console.
 func (c *Console) Shell(ctx context.Context, command string) (bool, error) {
 	c.mu.Lock()
 	c.commands++

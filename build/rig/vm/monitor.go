@@ -14,7 +14,7 @@ type monitor struct {
 	in   *json.Decoder
 }
 
-const answers = 10 * time.Second // bounds one command, on a machine under load
+const answers = 10 * time.Second // limit for one command, on a machine under load
 
 func newMonitor(c net.Conn) (*monitor, error) {
 	m := &monitor{c, json.NewDecoder(c)}
@@ -26,7 +26,7 @@ func newMonitor(c net.Conn) (*monitor, error) {
 	return m, m.do("qmp_capabilities", nil, nil)
 }
 
-// do executes a command and decodes what it returns, if the caller wants it.
+// do executes a command and decodes the result into into, unless that is nil.
 func (m *monitor) do(command string, arguments map[string]any, into any) error {
 	if arguments == nil {
 		arguments = map[string]any{}
@@ -49,7 +49,7 @@ func (m *monitor) do(command string, arguments map[string]any, into any) error {
 	return json.Unmarshal(returned, into)
 }
 
-// answer is the next object that is not an event.
+// answer returns the next object that is not an event.
 func (m *monitor) answer() (json.RawMessage, error) {
 	for {
 		var r struct {
@@ -68,16 +68,15 @@ func (m *monitor) answer() (json.RawMessage, error) {
 	}
 }
 
-// Run lets the processor go.
+// Run starts the processor.
 func (m *Machine) Run() error { return m.monitor.do("cont", nil, nil) }
 
-// Link pulls the cable of a network card or puts it back.
+// Link pulls the cable of a network card or plugs it in.
 func (m *Machine) Link(card string, up bool) error {
 	return m.monitor.do("set_link", map[string]any{"name": card, "up": up}, nil)
 }
 
-// Find returns the path of the first device of a type on the board itself, in
-// QEMU's object model.
+// Find returns the path of the first device of a type on the board, in QEMU's object model.
 func (m *Machine) Find(kind string) (string, error) {
 	const board = "/machine/unattached"
 	var children []struct{ Name, Type string }

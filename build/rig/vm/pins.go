@@ -10,24 +10,23 @@ import (
 	"time"
 )
 
-// pins is a qtest session: lines of text, each answered by one that begins with
-// OK (QEMU's docs/devel/testing/qtest). Between the answers come lines about outputs,
-// if they were asked for. It is made for machines without a processor, and works
-// beside one.
+// pins is a qtest session: lines of text, each answered by one that starts with OK (QEMU's
+// docs/devel/testing/qtest). Between the answers there are lines about outputs, if they
+// were requested. qtest is made for machines without a processor, and also works with one.
 type pins struct {
 	conn    net.Conn
-	answers chan string // lines that are no edge; closed when the session has ended
+	answers chan string // lines that are not edges; closed when the session has ended
 
 	mu    sync.Mutex
 	edges []Edge
-	more  chan struct{} // closed and renewed with every edge
+	more  chan struct{} // closed and replaced at every edge
 }
 
 // An Edge is a change of an output of the device that [Machine.Watch] was called for.
 type Edge struct {
 	Line int
 	High bool
-	At   time.Time // by the host's clock, when QEMU told
+	At   time.Time // by the host's clock, when QEMU reported it
 }
 
 func newPins(c net.Conn) *pins {
@@ -36,7 +35,7 @@ func newPins(c net.Conn) *pins {
 	return p
 }
 
-// read tells answers from edges until the session ends.
+// read separates answers from edges until the session ends.
 func (p *pins) read() {
 	defer close(p.answers)
 	for in := bufio.NewScanner(p.conn); in.Scan(); {
@@ -64,11 +63,12 @@ func (m *Machine) Pin(device string, n int, high bool) error {
 	return m.pins.do(fmt.Sprintf("set_irq_in %s unnamed-gpio-in %d %d", device, n, level))
 }
 
-// Watch has each change of the outputs of a device noted from now on, for one device of
-// the machine. QEMU counts from low: an output that is high is told at once.
+// Watch records each change of the outputs of a device from now on. Only one device of the
+// machine can be watched. QEMU assumes low at the start: it reports an output that is high
+// at once.
 func (m *Machine) Watch(device string) error { return m.pins.do("irq_intercept_out " + device) }
 
-// Edges are the changes that were noted so far, and a channel that is closed with the
+// Edges are the changes that were recorded so far, and a channel that is closed with the
 // next one.
 func (m *Machine) Edges() ([]Edge, <-chan struct{}) {
 	m.pins.mu.Lock()
@@ -76,7 +76,7 @@ func (m *Machine) Edges() ([]Edge, <-chan struct{}) {
 	return m.pins.edges[:len(m.pins.edges):len(m.pins.edges)], m.pins.more
 }
 
-// WaitEdge waits for a change of a line to a level after the first from edges, and
+// WaitEdge waits for a change of a line to a level, ignoring the first from edges, and
 // returns it with its number.
 func (m *Machine) WaitEdge(ctx context.Context, from, line int, high bool) (int, Edge, error) {
 	for {

@@ -1,5 +1,5 @@
-// Package vm runs one QEMU machine and has its levers: the console, the monitor
-// (QMP), and qtest for the levels of its pins.
+// Package vm runs one QEMU machine and controls it through the console, the monitor (QMP),
+// and qtest for the levels of its pins.
 package vm
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
-// A Machine is a QEMU that runs.
+// A Machine is a running QEMU.
 type Machine struct {
 	*Console
 	monitor *monitor
@@ -23,43 +23,43 @@ type Machine struct {
 	qemu    *child.Process
 }
 
-// Start runs the command, to which it adds what it needs, with the processor
-// stopped: links and pins can be set before the first instruction, and Run lets
-// it go. What the console says goes to log.
+// Start runs the command with additional arguments, and the processor stopped: so links and
+// pins can be set before the first instruction, and Run starts the processor. The console's
+// output goes to log.
 func Start(ctx context.Context, cmd *exec.Cmd, log io.Writer) (*Machine, error) {
-	dir, err := os.MkdirTemp("", "holdfast-vm-") // short: the path of a socket has at most 107 bytes
+	dir, err := os.MkdirTemp("", "holdfast-vm-") // a short path: that of a socket has at most 107 bytes
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) // connected sockets need no name
-	levers, err := listen(dir, "qmp", "qtest")
+	defer os.RemoveAll(dir) // connected sockets need no file
+	sockets, err := listen(dir, "qmp", "qtest")
 	if err != nil {
 		return nil, err
 	}
-	defer levers.close()
+	defer sockets.close()
 	cmd.Args = append(cmd.Args, "-S", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio",
-		"-qmp", "unix:"+levers.path("qmp"), "-qtest", "unix:"+levers.path("qtest"), "-qtest-log", "none")
-	return start(ctx, cmd, levers, log)
+		"-qmp", "unix:"+sockets.path("qmp"), "-qtest", "unix:"+sockets.path("qtest"), "-qtest-log", "none")
+	return start(ctx, cmd, sockets, log)
 }
 
-func start(ctx context.Context, cmd *exec.Cmd, levers *levers, log io.Writer) (*Machine, error) {
+func start(ctx context.Context, cmd *exec.Cmd, sockets *sockets, log io.Writer) (*Machine, error) {
 	keyboard, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
 	m := &Machine{Console: newConsole(keyboard, log)}
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = m.Console, log, time.Second // helpers of QEMU may hold its output
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = m.Console, log, time.Second // QEMU's child processes may keep its output open
 	if m.qemu, err = child.Start(cmd); err != nil {
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}
-	if err := m.connect(ctx, levers); err != nil {
+	if err := m.connect(ctx, sockets); err != nil {
 		m.Kill()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Machine) connect(ctx context.Context, l *levers) error {
+func (m *Machine) connect(ctx context.Context, l *sockets) error {
 	qmp, err := l.accept(ctx, "qmp", m.qemu)
 	if err != nil {
 		return err
@@ -73,22 +73,21 @@ func (m *Machine) connect(ctx context.Context, l *levers) error {
 	return err
 }
 
-// Kill ends the machine at once: the other half of a power cut, of which the
-// disk is the first.
+// Kill kills the machine: the second half of a power cut, after the disk.
 func (m *Machine) Kill() { m.qemu.Kill() }
 
 // Gone is closed when the machine has ended.
 func (m *Machine) Gone() <-chan struct{} { return m.qemu.Done() }
 
-// levers are the sockets that QEMU connects to. QEMU is the client, so that
-// nothing has to be tried again until it listens.
-type levers struct {
+// sockets are the sockets that QEMU connects to. QEMU is the client, so that no connection
+// attempt has to be repeated until it listens.
+type sockets struct {
 	dir     string
 	sockets map[string]*net.UnixListener
 }
 
-func listen(dir string, names ...string) (*levers, error) {
-	l := &levers{dir, map[string]*net.UnixListener{}}
+func listen(dir string, names ...string) (*sockets, error) {
+	l := &sockets{dir, map[string]*net.UnixListener{}}
 	for _, name := range names {
 		s, err := net.ListenUnix("unix", &net.UnixAddr{Name: l.path(name), Net: "unix"})
 		if err != nil {
@@ -100,18 +99,18 @@ func listen(dir string, names ...string) (*levers, error) {
 	return l, nil
 }
 
-func (l *levers) path(name string) string { return filepath.Join(l.dir, name) }
+func (l *sockets) path(name string) string { return filepath.Join(l.dir, name) }
 
-func (l *levers) close() {
+func (l *sockets) close() {
 	for _, s := range l.sockets {
 		s.Close()
 	}
 }
 
-const connects = 20 * time.Second // a QEMU that is going to connect has done so by then
+const connects = 20 * time.Second // limit for QEMU to connect
 
-// accept waits for QEMU to take hold of a lever, or to end, or for ctx.
-func (l *levers) accept(ctx context.Context, name string, qemu *child.Process) (net.Conn, error) {
+// accept waits until QEMU connects to a socket, ends, or ctx is done.
+func (l *sockets) accept(ctx context.Context, name string, qemu *child.Process) (net.Conn, error) {
 	s := l.sockets[name]
 	s.SetDeadline(time.Now().Add(connects))
 	accepted := make(chan struct{})
