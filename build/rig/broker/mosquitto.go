@@ -1,4 +1,5 @@
-// Package broker runs a real broker for a test and records what arrives there.
+// Package broker runs a real broker for a test and records the messages that arrive at a
+// subscriber.
 package broker
 
 import (
@@ -21,9 +22,9 @@ type Mosquitto struct {
 	process *child.Process
 }
 
-// settings: any number of messages may wait for a subscriber, so that what is
-// missing was lost before the broker. As root Mosquitto would become a user
-// of its own, which may not write to the folder.
+// settings: the queue of a subscriber has no limit, so a missing message was lost before
+// the broker. As root Mosquitto would switch to its own user, which may not write to the
+// folder.
 const settings = `listener %d 127.0.0.1
 allow_anonymous true
 user %s
@@ -34,8 +35,8 @@ log_dest stderr
 log_type all
 `
 
-// Start starts Mosquitto with a folder for its files, at a free port, and waits
-// until it listens. It logs to log.
+// Start starts Mosquitto with a folder for its files, on a free port, and waits until it
+// listens. Its log goes to log.
 func Start(ctx context.Context, folder string, log io.Writer) (*Mosquitto, error) {
 	port, err := freePort()
 	if err != nil {
@@ -63,10 +64,11 @@ func Start(ctx context.Context, folder string, log io.Writer) (*Mosquitto, error
 	return m, nil
 }
 
-// Kill ends the broker.
+// Kill kills the broker.
 func (m *Mosquitto) Kill() { m.process.Kill() }
 
-// program: Debian has it in /usr/sbin, which is not in everybody's path.
+// program is the path of Mosquitto: Debian has it in /usr/sbin, which is not in the path of
+// every user.
 func program() string {
 	const debian = "/usr/sbin/mosquitto"
 	if _, err := os.Stat(debian); err == nil {

@@ -12,7 +12,7 @@ import (
 // goroutine.
 type Publisher struct{ client mqtt.Client }
 
-// PublishAs connects a publisher, which connects again when the broker was away.
+// PublishAs connects a publisher, which reconnects after an outage of the broker.
 func PublishAs(l Login) (*Publisher, error) {
 	o := mqtt.NewClientOptions().AddBroker(l.Server).SetClientID(l.ClientID).SetCleanSession(true).
 		SetUsername(l.Username).SetPassword(l.Password).SetTLSConfig(l.TLS).SetProtocolVersion(4).
@@ -33,8 +33,8 @@ func (p *Publisher) Publish(topic, payload string, retain bool) error {
 	return nil
 }
 
-// Flood publishes the same at QoS 0, so many times a second as the broker takes up to
-// perSecond, until ctx is done. It returns how many it was.
+// Flood publishes the same message at QoS 0 until ctx is done, at most perSecond times a
+// second; the broker may be slower. It returns the number of messages.
 func (p *Publisher) Flood(ctx context.Context, topic, payload string, perSecond int) (n int) {
 	for began := time.Now(); ctx.Err() == nil; {
 		if due := int(time.Since(began).Seconds() * float64(perSecond)); n >= due {

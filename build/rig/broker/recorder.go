@@ -12,48 +12,48 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// An Arrival is one message that a subscriber got.
+// An Arrival is one message that a subscriber received.
 type Arrival struct {
 	Topic    string
 	Payload  string
-	Retained bool // kept by the broker from before the subscription
+	Retained bool // it was retained before the subscription
 	At       time.Time
 }
 
-// A Recorder is a subscriber that keeps all that arrives, in order. Its session
-// is persistent and at QoS 1: what it does not have, the broker did not get.
+// A Recorder is a subscriber that stores all arrivals in order. Its session is persistent
+// and at QoS 1: a message that it does not have did not reach the broker.
 type Recorder struct {
 	client mqtt.Client
 	filter string
 
 	mu       sync.Mutex
 	arrivals []Arrival
-	sessions int           // that have subscribed
-	more     chan struct{} // closed and renewed with every arrival and every session
+	sessions int           // number of sessions that have subscribed
+	more     chan struct{} // closed and replaced at every arrival and every session
 }
 
-// A Login is how a client reaches a broker.
+// A Login is how a client connects to a broker.
 type Login struct {
 	Server             string // tcp://HOST:PORT or ssl://HOST:PORT
 	ClientID           string
 	Username, Password string
 	TLS                *tls.Config
-	Clean              bool // the broker forgets the session
+	Clean              bool // a clean session
 }
 
-// Record subscribes without TLS and password.
+// Record subscribes without TLS and without a password.
 func Record(address, clientID, filter string) (*Recorder, error) {
 	return RecordAs(Login{Server: "tcp://" + address, ClientID: clientID}, filter)
 }
 
-// RecordAs subscribes. When the broker was away the recorder comes back within a
-// second and subscribes again, as it may have forgotten the session.
+// RecordAs subscribes. After an outage of the broker the recorder reconnects within a
+// second and subscribes again, because the broker may have lost the session.
 func RecordAs(l Login, filter string) (*Recorder, error) {
 	r := &Recorder{filter: filter, more: make(chan struct{})}
 	o := mqtt.NewClientOptions().AddBroker(l.Server).SetClientID(l.ClientID).SetCleanSession(l.Clean).
 		SetUsername(l.Username).SetPassword(l.Password).SetTLSConfig(l.TLS).SetProtocolVersion(4).
 		SetKeepAlive(keepAlive).SetMaxReconnectInterval(200 * time.Millisecond).
-		SetDefaultPublishHandler(r.arrived) // what the session kept may come before the subscription
+		SetDefaultPublishHandler(r.arrived) // queued messages of the session may come before the subscription
 	subscribed := make(chan error, 1) // of the first session
 	o.SetOnConnectHandler(func(mqtt.Client) {
 		err := r.subscribe()
@@ -81,11 +81,11 @@ func (r *Recorder) subscribe() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sessions++
-	r.newsLocked()
+	r.notifyLocked()
 	return nil
 }
 
-// Sessions is how often it has subscribed so far.
+// Sessions is how often the recorder has subscribed.
 func (r *Recorder) Sessions() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,31 +102,31 @@ func (r *Recorder) arrived(_ mqtt.Client, m mqtt.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.arrivals = append(r.arrivals, Arrival{m.Topic(), string(m.Payload()), m.Retained(), time.Now()})
-	r.newsLocked()
+	r.notifyLocked()
 }
 
-func (r *Recorder) newsLocked() {
+func (r *Recorder) notifyLocked() {
 	close(r.more)
 	r.more = make(chan struct{})
 }
 
-// Arrivals are all so far.
+// Arrivals are all arrivals so far.
 func (r *Recorder) Arrivals() []Arrival {
-	arrivals, _ := r.sofar()
+	arrivals, _ := r.snapshot()
 	return arrivals
 }
 
-func (r *Recorder) sofar() ([]Arrival, <-chan struct{}) {
+func (r *Recorder) snapshot() ([]Arrival, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.arrivals), r.more
 }
 
-// Wait waits until all that arrived fulfils a condition, and reports whether
-// it does before ctx is done.
+// Wait waits until the arrivals fulfil a condition, and reports whether that happened
+// before ctx is done.
 func (r *Recorder) Wait(ctx context.Context, fulfils func([]Arrival) bool) bool {
 	for {
-		arrivals, more := r.sofar()
+		arrivals, more := r.snapshot()
 		if fulfils(arrivals) {
 			return true
 		}
@@ -138,12 +138,12 @@ func (r *Recorder) Wait(ctx context.Context, fulfils func([]Arrival) bool) bool 
 	}
 }
 
-// Retained is what a subscriber that comes now finds on a topic.
+// Retained is the retained message of a topic, as a new subscriber gets it.
 func Retained(ctx context.Context, address, topic string) (string, error) {
 	return RetainedAs(ctx, Login{Server: "tcp://" + address, ClientID: "rig-late"}, topic)
 }
 
-// RetainedAs is Retained for a broker with TLS or password.
+// RetainedAs is Retained for a broker with TLS or a password.
 func RetainedAs(ctx context.Context, l Login, topic string) (string, error) {
 	l.Clean = true
 	late, err := RecordAs(l, topic)
@@ -151,7 +151,7 @@ func RetainedAs(ctx context.Context, l Login, topic string) (string, error) {
 		return "", err
 	}
 	defer late.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	kept := func(arrivals []Arrival) bool { return len(arrivals) > 0 && arrivals[0].Retained }
 	if !late.Wait(ctx, kept) {
@@ -161,12 +161,12 @@ func RetainedAs(ctx context.Context, l Login, topic string) (string, error) {
 }
 
 const (
-	patience  = 10 * time.Second // with a broker on the same machine
+	timeout   = 10 * time.Second // with a broker on the same machine
 	keepAlive = 10 * time.Second
 )
 
 func done(t mqtt.Token) error {
-	if !t.WaitTimeout(patience) {
+	if !t.WaitTimeout(timeout) {
 		return errors.New("no answer from the broker")
 	}
 	return t.Error()

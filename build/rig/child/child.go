@@ -1,5 +1,4 @@
-// Package child runs a program that ends when its parent does, however the
-// parent ends.
+// Package child runs a program that ends when its parent ends in any way.
 package child
 
 import (
@@ -18,9 +17,9 @@ type Process struct {
 
 // Start starts the command.
 //
-// The kernel sends a parent-death signal when the thread that started the child
-// ends (prctl(2), PR_SET_PDEATHSIG), and Go ends idle threads; so the goroutine
-// that waits for the child keeps the thread for itself.
+// The kernel sends a parent-death signal when the thread that started the child ends
+// (prctl(2), PR_SET_PDEATHSIG), and Go ends idle threads. So the goroutine that waits for
+// the child locks its thread.
 func Start(cmd *exec.Cmd) (*Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p := &Process{cmd: cmd, done: make(chan struct{})}
@@ -41,20 +40,20 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err is how the program ended, once Done is closed.
+// Err is the result of the program. It may be called once Done is closed.
 func (p *Process) Err() error { return p.err }
 
-// PID is the number of the process, also when it has ended.
+// PID is the process ID, which remains after the program has ended.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Kill ends the program at once and waits until it has gone.
+// Kill kills the program and waits until it has ended.
 func (p *Process) Kill() {
-	p.cmd.Process.Kill() // fails only if it has gone already
+	p.cmd.Process.Kill() // fails only if it has ended already
 	<-p.done
 }
 
-// Stop asks the program to end (SIGTERM) and waits until it has. After the
-// grace it is killed, and Stop reports false.
+// Stop sends SIGTERM and waits until the program has ended. After the grace period it kills
+// the program and returns false.
 func (p *Process) Stop(grace time.Duration) bool {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {

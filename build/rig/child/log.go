@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A Log keeps what a program writes, so that it can be read while the program
-// runs. The zero value is empty; its methods may be called from any goroutine.
+// A Log stores the output of a program, so that it can be read while the program runs. The
+// zero value is empty; its methods may be called from any goroutine.
 type Log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -19,7 +19,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.buf.Write(p)
 }
 
-// String is all that was written until now.
+// String is the output so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// writeTree writes QEMU's own device tree of the board with its GPIO lines named
-// as on a Raspberry Pi.
+// writeTree writes QEMU's device tree of the board with GPIO lines named as on a Raspberry
+// Pi.
 func (f Fetched) writeTree(ctx context.Context, file string) error {
-	// -nic none: the tree shall have what the board has, not what is plugged in
+	// -nic none: the tree has only the board's own devices
 	args := append(board(), "-M", "dumpdtb="+file, "-display", "none", "-nic", "none")
 	if out, err := f.command(ctx, qemu, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
@@ -33,7 +33,7 @@ func (f Fetched) writeTree(ctx context.Context, file string) error {
 	return os.WriteFile(file, blob, 0o644)
 }
 
-// dtc is the device tree compiler, from input or a file to its output.
+// dtc runs the device tree compiler with an input or a file, and returns its output.
 func (f Fetched) dtc(ctx context.Context, in []byte, args ...string) ([]byte, error) {
 	var errs bytes.Buffer
 	cmd := f.command(ctx, "dtc", append([]string{"-q"}, args...)...)
@@ -50,11 +50,11 @@ var (
 	gpioKeys       = regexp.MustCompile(`(?ms)^\tgpio-keys \{.*?^\t\};\n`)
 )
 
-// lines are the names of the controller's eight lines, [DoorLine] first.
+// lines are the names of the controller's eight lines, starting with [DoorLine].
 var lines = []string{"GPIO17", "GPIO27", "GPIO22", "GPIO23", "GPIO24", "GPIO25", "GPIO5", "GPIO6"}
 
-// nameLines names the GPIO lines in the source of a device tree and takes out the
-// power button, which holds one of them.
+// nameLines adds the names of the GPIO lines to the source of a device tree and removes the
+// power button, which uses one of them.
 func nameLines(source string) (string, error) {
 	if !gpioCompatible.MatchString(source) {
 		return "", errors.New("the board has no pl061")

@@ -1,6 +1,6 @@
-// Package guest is the machine that holdfast runs on in the rig: QEMU's arm64
-// board "virt" with Debian's kernel, one named GPIO line, one I2C adapter, a disk,
-// and a network that leads to one broker and nowhere else.
+// Package guest is the virtual machine of the rig: QEMU's arm64 board "virt" with Debian's
+// kernel, named GPIO lines, one I2C adapter, a disk, and a network that reaches one broker
+// and nothing else.
 package guest
 
 import (
@@ -17,7 +17,7 @@ import (
 // Fetched is the folder that build/rig/fetch has filled.
 type Fetched string
 
-// Plan says what a machine is made of.
+// Plan lists the parts of a machine.
 type Plan struct {
 	Agent   string // holdfast for arm, a file
 	Settime string // build/rig/settime for arm, a file
@@ -25,20 +25,20 @@ type Plan struct {
 	Work    string // a folder for what is built for the machine
 	Disk    string // the socket of an NBD server
 	Adapter string // the socket of a usbredir server
-	Forward string // a command whose input and output are one connection to the broker
+	Forward string // a command that connects its standard input and output to the broker
 }
 
-// Names that a story needs.
+// Names that a story uses.
 const (
 	Card      = "net0"  // the network card, whose cable can be pulled
 	GPIO      = "pl061" // the type of the GPIO controller
-	DoorLine  = 0       // its line that the device tree calls GPIO17
-	SirenLine = 2       // and GPIO22
+	DoorLine  = 0       // the line that the device tree names GPIO17
+	SirenLine = 2       // the line that the device tree names GPIO22
 )
 
-// Build makes what the machine boots from and returns how to make its command;
-// each start of the machine needs a new one, with the date that its real-time
-// clock says, the host's if that is empty.
+// Build creates the files that the machine boots from, and returns a function that creates
+// its command. Each start of the machine needs a new command, with the date of its
+// real-time clock; empty: the host's date.
 func (f Fetched) Build(ctx context.Context, p Plan) (func(date string) *exec.Cmd, error) {
 	kernel, err := f.one("guest/boot/vmlinuz-*")
 	if err != nil {
@@ -66,14 +66,14 @@ func (f Fetched) Build(ctx context.Context, p Plan) (func(date string) *exec.Cmd
 
 const qemu = "qemu-system-aarch64"
 
-// board is what QEMU's device tree depends on. TCG always: the same machine
-// everywhere, whatever the host can do.
+// board are the arguments that QEMU's device tree depends on. The machine is always
+// emulated (TCG), so it is the same on every host.
 func board() []string {
 	return []string{"-M", "virt", "-accel", "tcg,thread=multi", "-cpu", "cortex-a53", "-m", "256"}
 }
 
-// command is a fetched program with its own libraries and modules, or the
-// host's where fetch had no need to fetch it.
+// command is a fetched program with its own libraries and modules, or the host's if fetch
+// did not download one.
 func (f Fetched) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	root := filepath.Join(string(f), "host")
 	program := filepath.Join(root, "usr/bin", name)
@@ -88,10 +88,10 @@ func (f Fetched) command(ctx context.Context, name string, args ...string) *exec
 	return cmd
 }
 
-// triplet is Debian's name for the folder of this architecture's libraries.
+// triplet is the name of Debian's folder for the libraries of this architecture.
 var triplet = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
 
-// one is the one file below the folder that the pattern fits.
+// one is the one file below the folder that matches the pattern.
 func (f Fetched) one(pattern string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(string(f), pattern))
 	if err == nil && len(files) != 1 {

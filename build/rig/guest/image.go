@@ -17,19 +17,18 @@ var initScript []byte
 //go:embed config.yaml
 var Door []byte
 
-// Workbench is the configuration of a bench with one of everything that the
-// rig has.
+// Workbench is the configuration with one of every device that the rig has.
 //
 //go:embed workbench.yaml
 var Workbench []byte
 
-// Alarm is the configuration of a siren that a door sounds.
+// Alarm is the configuration of a siren that a door switches on.
 //
 //go:embed alarm.yaml
 var Alarm []byte
 
-// modules are the drivers of the board's disk, network, USB and I2C, and the
-// file system. GPIO and console are built into Debian's kernel.
+// modules are the drivers of the board's disk, network, USB and I2C, and the file system.
+// GPIO and the console are built into Debian's kernel.
 var modules = []string{
 	"virtio_mmio", "virtio_blk", "virtio_net", "ext4", "crc32c_generic",
 	"xhci-pci", "i2c-dev", "i2c-tiny-usb", "bmp280-i2c",

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// AHT20Address is the only one that the part has.
+// AHT20Address is the only address of the part.
 const AHT20Address = 0x38
 
-// AHT20 is Aosong's humidity and temperature sensor after its datasheet V1.1.
-// It wakes up without calibration, like the lots that need the initialisation
-// of section 5.4, and takes its time for a measurement: who reads too early
-// gets a busy part. The zero value measures 0 °C and 0 %.
+// AHT20 is Aosong's humidity and temperature sensor, following its datasheet V1.1. It
+// starts without calibration, like the lots that need the initialisation of section 5.4,
+// and a measurement takes its time: a read that comes too early returns the busy bit. The
+// zero value measures 0 °C and 0 %.
 type AHT20 struct {
 	mu               sync.Mutex
 	celsius, percent float64
@@ -38,14 +38,14 @@ const (
 
 const aht20Measures = 75 * time.Millisecond // section 5.4: wait 80 ms
 
-// Set is the weather around the part.
+// Set sets the measured values.
 func (a *AHT20) Set(celsius, percent float64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.celsius, a.percent = celsius, percent
 }
 
-// Write takes a command.
+// Write receives a command.
 func (a *AHT20) Write(data []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,15 +60,15 @@ func (a *AHT20) Write(data []byte) {
 	}
 }
 
-// Read delivers the status, five bytes of data and their check sum; a plain
-// read and one after the status command begin alike.
+// Read returns the status, five bytes of data and their checksum; a plain read and one
+// after the status command start in the same way.
 func (a *AHT20) Read(into []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := a.result
 	out[0] = a.status()
 	for i := range into {
-		into[i] = 0xff // nothing pulls the line down any more
+		into[i] = 0xff // nothing drives the line low any more
 	}
 	copy(into, append(out[:], CRC8(out[:])))
 }
@@ -96,8 +96,8 @@ func twentyBits(part float64) uint32 {
 	return uint32(min(max(math.Round(part*full), 0), full-1))
 }
 
-// CRC8 is the check sum of Aosong and Sensirion: polynomial x^8+x^5+x^4+1,
-// started with 0xff, section 5.4.
+// CRC8 is the checksum of Aosong and Sensirion: polynomial x^8+x^5+x^4+1, initial value
+// 0xff, section 5.4.
 func CRC8(data []byte) byte {
 	sum := byte(0xff)
 	for _, b := range data {

@@ -6,22 +6,24 @@ import (
 	"time"
 )
 
-// BME280Address is the one with the pin SDO low.
+// BME280Address is the address with pin SDO low.
 const BME280Address = 0x76
 
-// BME280 is Bosch's hygrometer, thermometer and barometer after its datasheet
-// BST-BME280-DS002. Its calibration and what it measures are the worked example
-// of the BMP280's datasheet (BST-BMP280-DS001, 3.12), which computes alike: a
-// driver that gets it right says 25.08 °C and 1006.53 hPa; and 55.00 % with a
+// BME280 is Bosch's sensor of humidity, temperature and pressure, following its datasheet
+// BST-BME280-DS002. Its calibration and raw values are the worked example of the BMP280's
+// datasheet (BST-BMP280-DS001, 3.12), whose formulas are the same: a correct driver reads
+// 25.08 °C and 1006.53 hPa. The calibration of the humidity has typical values, and gives
+// 55.00 %.
 // calibration of the humidity that is of a usual size.
 type BME280 struct {
 	registers [256]byte
-	at        byte // the register that is read next
+	at        byte // the next register to read
 	ready     time.Time
 	heated    atomic.Bool
 }
 
-// Heat makes the part measure some 25 °C more than in the example, or as much again.
+// Heat makes the part measure some 25 °C more than in the example, or the example's value
+// again.
 func (b *BME280) Heat(on bool) { b.heated.Store(on) }
 
 // Registers, section 5.3.
@@ -36,19 +38,19 @@ const (
 )
 
 const (
-	bmeResets    = 0xb6 // what has to be written to reset, 5.4.2
+	bmeResets    = 0xb6 // written to reset the part, 5.4.2
 	bmeMeasuring = 0x08 // in status, 5.4.4
 
 	bmeMeasures = 9300 * time.Microsecond // at most, with each quantity taken once, 9.1
 )
 
-// bmeSkipped is what the data are before the first measurement, 5.4.7 to 5.4.9.
+// bmeSkipped are the data before the first measurement, 5.4.7 to 5.4.9.
 var bmeSkipped = []byte{0x80, 0, 0, 0x80, 0, 0, 0x80, 0}
 
 // bmeMeasured is 415148, 519888 (20 bits each, to the left) and 30000.
 var bmeMeasured = []byte{0x65, 0x5a, 0xc0, 0x7e, 0xed, 0x00, 0x75, 0x30}
 
-// NewBME280 returns a part that has just got its supply.
+// NewBME280 returns a part after power-on.
 func NewBME280() *BME280 {
 	b := &BME280{}
 	b.reset()
@@ -69,7 +71,7 @@ func (b *BME280) reset() {
 	b.registers[0xe7] = 30 // H6
 }
 
-// Write sets where to read, or takes pairs of register and value, 6.2.1.
+// Write sets the register to read, or receives pairs of register and value, 6.2.1.
 func (b *BME280) Write(data []byte) {
 	if len(data) == 1 {
 		b.at = data[0]
@@ -92,14 +94,15 @@ func (b *BME280) set(register, value byte) {
 		switch value & 3 {
 		case 1, 2: // forced, 3.3.3
 			b.measure()
-			b.registers[register] &^= 3 // and asleep again
-		case 3: // normal, 3.3.4: again and again, and here always the same
+			b.registers[register] &^= 3 // back to sleep mode
+		case 3: // normal, 3.3.4: measures repeatedly, here always the same values
 			b.measure()
 		}
 	}
 }
 
-// measure takes what is not skipped: a quantity with an oversampling of 0 is.
+// measure updates the quantities that are not skipped: those with an oversampling other
+// than 0.
 func (b *BME280) measure() {
 	b.ready = time.Now().Add(bmeMeasures)
 	data := b.registers[bmeData:]
@@ -118,7 +121,7 @@ func (b *BME280) measure() {
 	}
 }
 
-// Read delivers registers in their order from the one that was set.
+// Read returns registers in order, starting with the one that was set.
 func (b *BME280) Read(into []byte) {
 	b.registers[bmeStatus] = 0
 	if time.Now().Before(b.ready) {

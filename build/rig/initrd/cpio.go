@@ -1,6 +1,6 @@
-// Package initrd writes the file system that a kernel boots into: a cpio archive
-// in the "newc" format (the kernel's Documentation/driver-api/early-userspace/
-// buffer-format.rst), with the kernel modules that the machine needs.
+// Package initrd creates the file system that a kernel boots into: a cpio archive in the
+// "newc" format (the kernel's Documentation/driver-api/early-userspace/ buffer-format.rst),
+// with the kernel modules that the machine needs.
 package initrd
 
 import (
@@ -10,8 +10,8 @@ import (
 	"path"
 )
 
-// An Archive is a file system under construction. Folders come by themselves.
-// The zero value is empty.
+// An Archive is a file system under construction. It adds parent folders automatically. The
+// zero value is empty.
 type Archive struct {
 	buf  bytes.Buffer
 	made map[string]bool
@@ -45,13 +45,13 @@ func (a *Archive) CharDevice(name string, major, minor int) {
 	a.entry(name, typeCharDev|0o600, major, minor, nil)
 }
 
-// Bytes ends the archive and returns it.
+// Bytes completes the archive and returns it.
 func (a *Archive) Bytes() []byte {
 	a.record("TRAILER!!!", 0, 0, 0, nil)
 	return a.buf.Bytes()
 }
 
-// entry adds the folders above, then the thing itself.
+// entry adds the parent folders, then the file itself.
 func (a *Archive) entry(name string, mode uint32, major, minor int, data []byte) {
 	if above := path.Dir(name); above != "." {
 		a.Folder(above)

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// A Module is a kernel module, ready for insmod.
+// A Module is a kernel module, in the format of insmod.
 type Module struct {
 	Name string
 	Data []byte
 }
 
-// Modules finds modules and all that they need below a folder such as
-// /lib/modules/6.1.0-56-arm64, in the order in which to load them. What is not
-// there is left out: a part may be a module in one kernel and built into the next,
-// and one that is truly missing shows when the machine does not come up.
+// Modules finds modules and their dependencies below a folder such as
+// /lib/modules/6.1.0-56-arm64, in the order in which to load them. A module that does not
+// exist is skipped: it may be built into the kernel, and if one is really missing the
+// machine does not boot.
 func Modules(folder string, names ...string) ([]Module, error) {
 	l := loader{files: map[string]string{}, seen: map[string]bool{}}
 	if err := l.index(folder); err != nil {
@@ -33,7 +33,7 @@ func Modules(folder string, names ...string) ([]Module, error) {
 	return l.order, nil
 }
 
-// A loader walks the graph of modules depth first.
+// A loader traverses the dependencies of modules depth first.
 type loader struct {
 	files map[string]string // by name
 	seen  map[string]bool
@@ -73,11 +73,11 @@ func (l *loader) load(name string) error {
 	return nil
 }
 
-// canonical is the kernel's own form: i2c-dev and i2c_dev are one module.
+// canonical is the kernel's form of a name: i2c-dev and i2c_dev are the same module.
 func canonical(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// needs is what has to be loaded before a module: its symbols come from the
-// first, its algorithms (ext4's checksums) from the second line of .modinfo.
+// needs are the modules to load before a module: those that export its symbols are in the
+// first line of .modinfo, its algorithms (ext4's checksums) in the second.
 func needs(module []byte) (names []string, err error) {
 	file, err := elf.NewFile(bytes.NewReader(module))
 	if err != nil {

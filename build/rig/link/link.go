@@ -1,5 +1,5 @@
-// Package link makes a network link bad: slow and long as a modem's, or cut in the
-// middle of a message. It is for tests and benches.
+// Package link simulates a bad network link: slow and with a long delay, like a modem's, or
+// cut in the middle of a message. It is for tests and benchmarks.
 package link
 
 import (
@@ -11,27 +11,27 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// A Link is a cable that can be cut at a byte. Its methods may be called from any
-// goroutine.
+// A Link is a cable that can be cut after a number of bytes. Its methods may be called from
+// any goroutine.
 type Link struct {
 	*cable.Cable
-	up, down *direction // nil: neither slow nor long
+	up, down *direction // nil: no limit of the rate, and no delay
 
-	mu     sync.Mutex        // guards what follows
-	conns  map[net.Conn]bool // that are read from: both ends of each connection
-	ending map[net.Conn]bool // of these, what a cut is about to close: nothing of it passes any more
-	left   int               // bytes that pass before the next cut, either way
+	mu     sync.Mutex        // guards the fields below
+	conns  map[net.Conn]bool // both ends of each connection
+	ending map[net.Conn]bool // those that a cut is about to close: they pass nothing any more
+	left   int               // bytes until the next cut, in both directions together
 }
 
-// never is more bytes than a link carries.
+// never is a number of bytes that a link never reaches.
 const never = math.MaxInt
 
-// New lays a link to a TCP address. The zero Shape is quick and short. The tap of a
-// link with a shape gets packet by packet: what one write of the sender's put on
-// the link, if it had room for it. tap may be nil.
+// New creates a link to a TCP address. The zero Shape has no limit and no delay. The tap of
+// a link with a shape is called once per packet: for the data of one write of the sender,
+// if the link had room for it. tap may be nil.
 //
-// A packet without data costs nothing. While both ends talk, acknowledgements of
-// TCP's travel with the data.
+// A packet without data costs nothing. While both ends send, TCP acknowledgements are part
+// of the data packets.
 func New(target string, tap func() cable.Tap, s Shape) (*Link, error) {
 	l := &Link{left: never, conns: map[net.Conn]bool{}, ending: map[net.Conn]bool{}}
 	how := cable.Link{Carry: l.carry}
@@ -44,7 +44,7 @@ func New(target string, tap func() cable.Tap, s Shape) (*Link, error) {
 	return l, err
 }
 
-// Cut breaks every connection; new ones pass.
+// Cut resets every connection; new ones are accepted.
 func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *Link) Cut() {
 	reset(l.conns)
 }
 
-// reset closes connections so that nothing of what is under way arrives.
+// reset closes connections so that data in flight does not arrive.
 func reset(conns map[net.Conn]bool) {
 	for conn := range conns {
 		if tcp, ok := conn.(*net.TCPConn); ok {
@@ -62,8 +62,7 @@ func reset(conns map[net.Conn]bool) {
 	}
 }
 
-// Pull breaks every connection and refuses new ones. A cut that was waiting for
-// its byte is forgotten.
+// Pull resets every connection and refuses new ones. It cancels a pending CutAfter.
 func (l *Link) Pull() {
 	l.mu.Lock()
 	l.left = never
@@ -71,9 +70,8 @@ func (l *Link) Pull() {
 	l.Cable.Pull()
 }
 
-// CutAfter breaks every connection when n more bytes have passed, either way:
-// in the middle of a message, and of a packet. It reports false if there is
-// none that could be cut.
+// CutAfter resets every connection after n more bytes in either direction: in the middle of
+// a message, and of a packet. It is false if there is no connection.
 func (l *Link) CutAfter(n int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,9 +82,9 @@ func (l *Link) CutAfter(n int) bool {
 	return true
 }
 
-// pass returns how much of some data gets through, and whether that is all. After the
-// last byte before a cut it returns the connections to reset, too: those that there
-// are now. One that is made while these end is another.
+// pass returns the part of some data that gets through, and whether that is all of it.
+// After the last byte before a cut it also returns the connections to reset: those that
+// exist now, and not one that is opened while these end.
 func (l *Link) pass(from net.Conn, data []byte) (through []byte, whole bool, cut map[net.Conn]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +102,7 @@ func (l *Link) pass(from net.Conn, data []byte) (through []byte, whole bool, cut
 	return through, false, maps.Clone(l.conns)
 }
 
-// carry is cable.Link.Carry.
+// carry implements cable.Link.Carry.
 func (l *Link) carry(from net.Conn, up bool, deliver func([]byte) bool) {
 	l.mu.Lock()
 	l.conns[from] = true

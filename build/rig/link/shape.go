@@ -7,22 +7,23 @@ import (
 	"time"
 )
 
-// A Shape makes a link slow and long, as a modem's is. All connections share it.
+// A Shape limits the rate of a link and adds a delay, as with a modem. All connections
+// share it.
 type Shape struct {
-	Rate   int           // bits a second, each way; 0: any
-	Delay  time.Duration // each way
-	Buffer int           // bytes that wait for their turn, each way; the sender of more waits
+	Rate   int           // bits a second in each direction; 0: no limit
+	Delay  time.Duration // in each direction
+	Buffer int           // bytes that may be queued in each direction; then the sender blocks
 }
 
 const (
-	// Segment is how many bytes of a connection travel in one packet at most.
+	// Segment is the maximum number of bytes of a connection in one packet.
 	Segment = 1400
-	// Header is what a packet costs besides: IPv4, TCP and its timestamps.
+	// Header is the overhead of a packet: IPv4, TCP and its timestamps.
 	Header = 20 + 20 + 12
 )
 
-// smallBuffers keeps the kernel from hiding the link: else it takes megabytes that
-// the link has not carried. It bounds the packets too, as a modem does.
+// smallBuffers limits the kernel's buffers, which would otherwise accept megabytes that the
+// link has not carried. It limits the packets too, as a modem does.
 func smallBuffers(_, _ string, c syscall.RawConn) error {
 	const receive = 4 << 10 // the kernel doubles it
 	var failed error
@@ -38,7 +39,7 @@ func smallBuffers(_, _ string, c syscall.RawConn) error {
 	return failed
 }
 
-// A direction is one way of a link.
+// A direction is one direction of a link.
 type direction struct {
 	Shape
 	mu   sync.Mutex
@@ -47,7 +48,7 @@ type direction struct {
 
 func newDirection(s Shape) *direction { return &direction{Shape: s} }
 
-// roundTrip waits as long as the shortest packet is under way, there and back.
+// roundTrip waits for the round trip time of the shortest packet.
 func (l *direction) roundTrip() { time.Sleep(2 * (l.takes(Header) + l.Delay)) }
 
 func (l *direction) takes(bytes int) time.Duration {
@@ -57,14 +58,14 @@ func (l *direction) takes(bytes int) time.Duration {
 	return time.Duration(bytes) * 8 * time.Second / time.Duration(l.Rate)
 }
 
-// A packet is under way.
+// A packet is in flight.
 type packet struct {
 	data    []byte
 	arrives time.Time
 }
 
-// carry takes packets from a connection and delivers each in its time, until
-// the connection ends or a delivery fails.
+// carry reads packets from a connection and delivers each at its time, until the connection
+// ends or a delivery fails.
 func (l *direction) carry(from net.Conn, deliver func([]byte) bool) {
 	underway := make(chan packet, 4096)
 	var arriving sync.WaitGroup
@@ -76,7 +77,7 @@ func (l *direction) carry(from net.Conn, deliver func([]byte) bool) {
 			}
 		}
 		from.Close()
-		for range underway { // nobody waits for it
+		for range underway { // discard the remaining packets
 		}
 	})
 	for buf := make([]byte, Segment); ; {
@@ -99,7 +100,7 @@ func (l *direction) wait() {
 	time.Sleep(time.Until(full))
 }
 
-// send puts a packet behind all others and says when it arrives.
+// send queues a packet and returns its time of arrival.
 func (l *direction) send(bytes int) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()

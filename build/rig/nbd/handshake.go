@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Numbers of the protocol's handshake: doc/proto.md of the NBD project, sections
-// "Fixed newstyle negotiation" and "Values". All numbers are big-endian.
+// Constants of the protocol's handshake: doc/proto.md of the NBD project, sections "Fixed
+// newstyle negotiation" and "Values". All numbers are big-endian.
 const (
 	magicServer  = 0x4e42444d41474943 // "NBDMAGIC"
 	magicOption  = 0x49484156454f5054 // "IHAVEOPT"
@@ -34,7 +34,7 @@ const longestOption = 4096 // names have at most 4096 bytes
 
 var errAborted = errors.New("nbd: the client has gone")
 
-// handshake agrees on the one export that there is, whatever its name.
+// handshake negotiates the only export, whatever its name.
 func handshake(c io.ReadWriter, size int64) error {
 	if err := send(c, uint64(magicServer), uint64(magicOption), uint16(fixedNoZeros)); err != nil {
 		return err
@@ -80,7 +80,7 @@ func export(size int64) []byte {
 	return be.AppendUint16(b, hasFlags|sendFlush|sendFUA)
 }
 
-// blocks keeps requests to whole sectors, of 4 KiB by preference.
+// blocks limits requests to whole sectors, and recommends 4 KiB.
 func blocks() []byte {
 	be := binary.BigEndian
 	b := be.AppendUint16(nil, infoBlocks)

@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// Numbers of the transmission phase, the protocol's section "Request types".
+// Constants of the transmission phase: section "Request types" of the protocol.
 const (
 	magicRequest     = 0x25609513
 	magicSimpleReply = 0x67446698
@@ -22,10 +22,10 @@ const (
 	errInvalid = 22 // NBD_EINVAL
 )
 
-const longestRequest = 1 << 25 // what clients may assume without being told
+const longestRequest = 1 << 25 // clients may assume this limit
 
-// Serve is the disk of each machine that connects, one after the other, until
-// the listener is closed.
+// Serve serves the disk to each machine that connects, one after the other, until the
+// listener is closed.
 func (d *Disk) Serve(l net.Listener) error {
 	for {
 		c, err := l.Accept()
@@ -35,7 +35,7 @@ func (d *Disk) Serve(l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		d.serve(c) // ends when the machine does; there is no other reason
+		d.serve(c) // the only error is the end of the machine
 	}
 }
 
@@ -87,7 +87,7 @@ func next(r io.Reader) (q request, err error) {
 	return q, err
 }
 
-// answer does what was asked for. After a power cut there is no answer.
+// answer executes a request. After a power cut there is no answer.
 func (s *session) answer(w io.Writer, q request) error {
 	code, out := uint32(0), []byte(nil)
 	var err error
@@ -110,7 +110,7 @@ func (s *session) answer(w io.Writer, q request) error {
 	return send(w, uint32(magicSimpleReply), code, q.Cookie, out)
 }
 
-// holds reports whether the request is for whole sectors of the disk.
+// holds reports whether a request is for whole sectors of the disk.
 func (s *session) holds(h head) bool {
 	size, end := uint64(s.size), h.Offset+uint64(h.Length)
 	return h.Offset <= size && end <= size && h.Offset%sectorSize == 0 && h.Length%sectorSize == 0

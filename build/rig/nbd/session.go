@@ -2,14 +2,14 @@ package nbd
 
 import "time"
 
-// A session is a disk until the next power cut. Offsets and lengths are whole
-// sectors within the disk; the server has seen to that.
+// A session is the disk until the next power cut. Offsets and lengths are whole sectors
+// within the disk; the server has checked that.
 type session struct {
 	*Disk
-	began int // the number of cuts when it did
+	began int // the number of cuts at its start
 }
 
-// powered runs do under the lock, unless the power has been cut.
+// powered calls do under the lock, unless the power has been cut.
 func (s *session) powered(do func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -19,7 +19,7 @@ func (s *session) powered(do func() error) error {
 	return do()
 }
 
-// read is what the machine wrote, durable or not.
+// read returns what the machine has written, durable or not.
 func (s *session) read(b []byte, off int64) error {
 	return s.powered(func() error {
 		if _, err := s.file.ReadAt(b, off); err != nil {
@@ -34,7 +34,7 @@ func (s *session) read(b []byte, off int64) error {
 	})
 }
 
-// write keeps b, durable at once if it is forced.
+// write stores b; it is durable at once if forced is set.
 func (s *session) write(b []byte, off int64, forced bool) error {
 	return s.powered(func() error {
 		s.writes++
@@ -48,7 +48,7 @@ func (s *session) write(b []byte, off int64, forced bool) error {
 	})
 }
 
-// flush makes everything durable, at its end.
+// flush makes everything durable before it returns.
 func (s *session) flush() error {
 	time.Sleep(time.Duration(s.flushTakes.Load()))
 	return s.powered(func() error {
@@ -57,7 +57,7 @@ func (s *session) flush() error {
 	})
 }
 
-// settleLocked makes n sectors durable, or says so.
+// settleLocked makes n sectors durable, or returns an error.
 func (s *session) settleLocked(first, n int64) error {
 	if s.lies {
 		return nil

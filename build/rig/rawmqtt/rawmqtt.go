@@ -1,6 +1,6 @@
-// Package rawmqtt is a client of MQTT 3.1.1 and 5 that sends single packets and
-// returns single answers, so that a test sees what a broker says. It repeats
-// nothing and connects only once.
+// Package rawmqtt is a client of MQTT 3.1.1 and 5 that sends single packets and returns
+// single answers, so that a test sees the exact answers of a broker. It repeats nothing and
+// does not reconnect.
 package rawmqtt
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A Version is a protocol level as CONNECT has it.
+// A Version is a protocol level, as in CONNECT.
 type Version byte
 
 // The two versions: MQTT 3.1.1, section 3.1.2.2, and MQTT 5, section 3.1.2.2.
@@ -29,7 +29,7 @@ func (v Version) String() string {
 	return "5"
 }
 
-// Options are what a client says in CONNECT.
+// Options are the fields of CONNECT.
 type Options struct {
 	Version            Version
 	ClientID           string
@@ -40,11 +40,11 @@ type Options struct {
 	WillDelay          uint32 // in seconds; version 5 only
 }
 
-// keepAlive is what every client announces, in seconds. None lives so long that it
-// has to send PINGREQ.
+// keepAlive is the keep-alive of every client, in seconds. It is longer than any client
+// lives, so none has to send PINGREQ.
 const keepAlive = 600
 
-// A Message is one to be published.
+// A Message is a message to publish.
 type Message struct {
 	Topic   string
 	Payload []byte
@@ -53,7 +53,7 @@ type Message struct {
 	Expiry  uint32 // in seconds, 0 is never; version 5 only
 }
 
-// A Packet is one that the broker sent.
+// A Packet is a packet from the broker.
 type Packet struct {
 	Kind    byte // its type: MQTT 3.1.1, section 2.2.1
 	Code    byte // reason code, or return code; of SUBACK, the first
@@ -65,7 +65,7 @@ type Packet struct {
 	qos     byte   // of PUBLISH
 }
 
-// Limits are what a broker of version 5 says in CONNACK. nil: it says nothing.
+// Limits are the limits in a CONNACK of version 5. nil: the broker did not send it.
 type Limits struct {
 	ReceiveMaximum, TopicAliasMaximum, ServerKeepAlive *uint16
 	MaximumPacketSize                                  *uint32
@@ -94,15 +94,16 @@ func (p Packet) String() string {
 	return fmt.Sprintf("%s 0x%02X", name, p.Code)
 }
 
-// ErrClosed says that the broker has ended the connection, ErrNothing that nothing came
-// in time, and ErrMalformed that the broker sent what is not a packet of the version.
+// ErrClosed means that the broker has closed the connection, ErrNothing that no packet came
+// in time, and ErrMalformed that the broker sent something that is not a packet of the
+// version.
 var (
 	ErrMalformed = errors.New("the broker sent a malformed packet")
 	ErrClosed    = errors.New("the broker closed the connection")
 	ErrNothing   = errors.New("the broker sent nothing")
 )
 
-// A codec turns packets of one version into bytes and back.
+// A codec converts packets of one version to bytes and back.
 type codec interface {
 	connect(Options) []byte
 	publish(Message, uint16) []byte
@@ -121,24 +122,24 @@ func codecOf(v Version) codec {
 type Client struct {
 	conn    net.Conn
 	codec   codec
-	packets chan Packet // all but PINGRESP; closed at the end of the connection
+	packets chan Packet // all except PINGRESP; closed at the end of the connection
 	lastID  uint16
-	backlog []Packet // read by Await, and not what it waited for
+	backlog []Packet // packets that Await has read and not returned
 
-	mu  sync.Mutex // of writes: the reader acknowledges
+	mu  sync.Mutex // for writes: the reader writes acknowledgements
 	err error      // why the reader ended; set before packets is closed
 }
 
-// firstID is beyond the packet IDs of what a broker sends: mochi 2.7.9 refuses a
-// SUBSCRIBE with the ID of a message that it has sent and that waits for its PUBACK.
+// firstID is larger than the packet IDs of the broker's messages: mochi 2.7.9 refuses a
+// SUBSCRIBE with the ID of a message that it has sent and that is not acknowledged.
 const firstID = 10_000
 
-// maxPackets is how many packets wait to be read before the client reads no more.
+// maxPackets is how many packets may be queued before the client stops reading.
 const maxPackets = 10_000
 
-// Connect sends CONNECT over a connection, which the client owns from here on, and
-// returns what the broker answered: CONNACK, also one that refuses. It waits for at
-// most the given time. The client is nil if there is an error.
+// Connect sends CONNECT over a connection, which the client owns from now on, and returns
+// the broker's answer: CONNACK, even if it is a refusal. It waits for at most the given
+// time. The client is nil if there is an error.
 func Connect(conn net.Conn, o Options, wait time.Duration) (*Client, Packet, error) {
 	c := &Client{conn: conn, codec: codecOf(o.Version), lastID: firstID, packets: make(chan Packet, maxPackets)}
 	if err := c.write(c.codec.connect(o)); err != nil {
@@ -165,7 +166,7 @@ func (c *Client) write(packet []byte) error {
 	return err
 }
 
-// read reads packets until the connection ends, and acknowledges messages at QoS 1.
+// read reads packets until the connection ends, and acknowledges messages of QoS 1.
 func (c *Client) read() {
 	defer close(c.packets)
 	for {
@@ -235,8 +236,8 @@ func (c *Client) receive(late <-chan time.Time) (Packet, error) {
 	}
 }
 
-// Await returns the next packet of a kind, or DISCONNECT; other packets that come
-// before it are kept for Next. Errors are those of Next.
+// Await returns the next packet of a kind, or DISCONNECT; other packets that come before it
+// are stored for Next. Errors are those of Next.
 func (c *Client) Await(kind byte, wait time.Duration) (Packet, error) {
 	for i, p := range c.backlog {
 		if p.Kind == kind || p.Kind == Disconnect {
@@ -260,9 +261,9 @@ func (c *Client) Publish(m Message) error {
 	return c.write(c.codec.publish(m, c.lastID))
 }
 
-// PublishInTwo sends the first bytes of a message, waits, and sends the rest. So an
-// answer to the first bytes is read before the broker resets a connection whose data
-// it does not want: the reset would discard the answer.
+// PublishInTwo sends the first bytes of a message, waits, and sends the rest. So an answer
+// to the first bytes is read before the broker resets a connection whose data it does not
+// accept: the reset would discard the answer.
 func (c *Client) PublishInTwo(m Message, first int, wait time.Duration) error {
 	c.lastID++
 	packet := c.codec.publish(m, c.lastID)
@@ -280,14 +281,14 @@ func (c *Client) Subscribe(filter string) error {
 	return c.write(c.codec.subscribe(filter, c.lastID))
 }
 
-// Disconnect ends the session in order.
+// Disconnect sends DISCONNECT and closes the connection.
 func (c *Client) Disconnect() {
 	c.write([]byte{Disconnect << 4, 0})
 	c.Cut()
 }
 
-// Cut ends the connection without DISCONNECT, and returns when nothing is left of
-// the client.
+// Cut closes the connection without DISCONNECT, and returns when the client's goroutine has
+// ended.
 func (c *Client) Cut() {
 	c.conn.Close()
 	for range c.packets {

@@ -6,7 +6,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// codec3 speaks MQTT 3.1.1 with the packets of paho.mqtt.golang.
+// codec3 implements MQTT 3.1.1 with the packets of paho.mqtt.golang.
 type codec3 struct{}
 
 func (codec3) connect(o Options) []byte {
@@ -36,11 +36,11 @@ func (codec3) subscribe(filter string, id uint16) []byte {
 
 func bytes3(p packets.ControlPacket) []byte {
 	var b bytes.Buffer
-	p.Write(&b) // a buffer takes everything
+	p.Write(&b) // writing to a buffer never fails
 	return b.Bytes()
 }
 
-// parse reads what the library reads, from a packet that is there as a whole.
+// parse parses a complete packet with the library.
 func (codec3) parse(head byte, body []byte) (Packet, error) {
 	var whole bytes.Buffer
 	whole.WriteByte(head)
@@ -64,7 +64,7 @@ func (codec3) parse(head byte, body []byte) (Packet, error) {
 	return p, nil
 }
 
-// writeLength writes a length in seven bits a byte: MQTT 3.1.1, section 2.2.3.
+// writeLength writes a length with seven bits per byte: MQTT 3.1.1, section 2.2.3.
 func writeLength(b *bytes.Buffer, n int) {
 	for ; n > 0x7f; n >>= 7 {
 		b.WriteByte(byte(n) | 0x80)

@@ -6,7 +6,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// codec5 speaks MQTT 5 with the packets of paho.golang.
+// codec5 implements MQTT 5 with the packets of paho.golang.
 type codec5 struct{}
 
 func (codec5) connect(o Options) []byte {
@@ -48,13 +48,12 @@ func (codec5) subscribe(filter string, id uint16) []byte {
 
 func bytes5(p *packets.ControlPacket) []byte {
 	var b bytes.Buffer
-	p.WriteTo(&b) // a buffer takes everything
+	p.WriteTo(&b) // writing to a buffer never fails
 	return b.Bytes()
 }
 
-// parse reads what the library reads, from a packet that is there as a whole. A
-// broker that does not know version 5 answers CONNECT as in 3.1.1: such a CONNACK has
-// a code and no properties.
+// parse parses a complete packet with the library. A broker without version 5 answers
+// CONNECT as in 3.1.1: such a CONNACK has a code and no properties.
 func (codec5) parse(head byte, body []byte) (Packet, error) {
 	if head>>4 == Connack && len(body) == 2 {
 		return Packet{Kind: Connack, Code: body[1]}, nil

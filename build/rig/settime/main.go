@@ -1,5 +1,5 @@
-// Settime is what an NTP client does on the rig's machine, which reaches no time
-// server: it steps the wall clock and tells the kernel that it is right.
+// Settime does what an NTP client would do on the rig's machine, which reaches no time
+// server: it steps the wall clock and tells the kernel that it is synchronized.
 //
 //	settime MILLISECONDS        since 1970, UTC
 //	settime by MILLISECONDS     from what the clock says
@@ -37,7 +37,8 @@ func set(args []string) error {
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &at); err != nil {
 		return err
 	}
-	// Setting the clock makes it unsynchronised; without STA_UNSYNC it is right.
+	// Setting the clock marks it as unsynchronized; clearing STA_UNSYNC marks it as
+	// synchronized.
 	const modes = unix.ADJ_STATUS | unix.ADJ_MAXERROR | unix.ADJ_ESTERROR
 	_, err = unix.Adjtimex(&unix.Timex{Modes: modes, Status: unix.STA_PLL})
 	return err

@@ -1,7 +1,6 @@
-// Package tinyusb is the i2c-tiny-usb, Till Harbaum's I2C adapter on USB, with a
-// modelled bus behind it. Linux has a driver for it that passes messages on as
-// they are, zero-length ones and missing acknowledges included; a program sees
-// an ordinary /dev/i2c-N.
+// Package tinyusb simulates the i2c-tiny-usb, Till Harbaum's USB-to-I2C adapter, with a
+// simulated bus. Its Linux driver passes messages on unchanged, including messages of zero
+// length and missing acknowledges; programs see an ordinary /dev/i2c-N.
 package tinyusb
 
 import (
@@ -23,8 +22,8 @@ const (
 	notAcknowledged = 2
 )
 
-// functions are I2C_FUNC_I2C and I2C_FUNC_SMBUS_EMUL of linux/i2c.h, what the
-// firmware 2.05 reports.
+// functions are I2C_FUNC_I2C and I2C_FUNC_SMBUS_EMUL of linux/i2c.h, as firmware 2.05
+// reports them.
 const functions uint32 = 0x00000001 | 0x0eff0000
 
 // An Adapter is the USB device. It serves one connection at a time.
@@ -36,7 +35,7 @@ type Adapter struct {
 // New returns an adapter for a bus.
 func New(bus *i2csim.Bus) *Adapter { return &Adapter{bus: bus} }
 
-// Identity is that of the original, which the kernel's driver looks for.
+// Identity is that of the original device, which the kernel's driver looks for.
 func (*Adapter) Identity() usbredir.Identity {
 	return usbredir.Identity{
 		Vendor: 0x0403, Product: 0xc631, Release: 0x0205,
@@ -44,7 +43,7 @@ func (*Adapter) Identity() usbredir.Identity {
 	}
 }
 
-// Control is one step of a transfer: a message, or the question how it went.
+// Control is one step of a transfer: a message, or the query of its result.
 func (a *Adapter) Control(s usbredir.Setup, data []byte) ([]byte, error) {
 	switch s.Request {
 	case cmdEcho:

@@ -2,7 +2,7 @@ package usbredir
 
 import "errors"
 
-// ErrStall is the answer of a device that does not know a request.
+// ErrStall is the answer of a device to an unknown request.
 var ErrStall = errors.New("stall")
 
 // A Device is a USB device with one configuration, one vendor-specific
@@ -10,12 +10,12 @@ var ErrStall = errors.New("stall")
 type Device interface {
 	Identity() Identity
 
-	// Control answers a vendor request. For a request that reads it returns
-	// at most s.Length bytes; for one that writes, data is what came along.
+	// Control handles a vendor request. For a read request it returns at most s.Length bytes;
+	// for a write request, data is the data of the request.
 	Control(s Setup, data []byte) ([]byte, error)
 }
 
-// Identity is what a driver recognises a device by.
+// Identity identifies a device for drivers.
 type Identity struct {
 	Vendor, Product, Release uint16
 	Strings                  [3]string // manufacturer, product, serial number
@@ -42,8 +42,8 @@ const (
 	stringDescriptor = 3
 )
 
-// control answers the standard requests that reach a redirected device and
-// hands the vendor's requests to it.
+// control handles the standard requests that reach a redirected device and passes vendor
+// requests to it.
 func control(d Device, s Setup, data []byte) ([]byte, error) {
 	switch {
 	case s.vendor():
@@ -55,7 +55,7 @@ func control(d Device, s Setup, data []byte) ([]byte, error) {
 	case s.In():
 		return nil, ErrStall
 	}
-	return nil, nil // SET_FEATURE and the like: nothing to set
+	return nil, nil // SET_FEATURE and others have no effect
 }
 
 func (i Identity) descriptor(value uint16) ([]byte, error) {

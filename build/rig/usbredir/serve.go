@@ -1,9 +1,8 @@
-// Package usbredir gives a virtual machine a USB device that is made in Go.
+// Package usbredir gives a virtual machine a USB device that is implemented in Go.
 //
-// It speaks the side of the usbredir protocol 0.7 (of the SPICE project) that
-// has the device; QEMU's usb-redir has the other side, which the protocol calls
-// the guest. The guest's kernel sees a device on its bus and loads the driver
-// that a real one would need.
+// It implements the device's side of the usbredir protocol 0.7 (of the SPICE project);
+// QEMU's usb-redir is the other side, which the protocol calls the guest. The guest's
+// kernel sees a device on its bus and loads the driver of the real device.
 package usbredir
 
 import (
@@ -13,8 +12,8 @@ import (
 	"net"
 )
 
-// Serve plugs the device into each machine that connects, one after the other,
-// until the listener is closed.
+// Serve connects the device to each machine that connects, one after the other, until the
+// listener is closed.
 func Serve(l net.Listener, d Device) error {
 	for {
 		c, err := l.Accept()
@@ -24,11 +23,11 @@ func Serve(l net.Listener, d Device) error {
 		if err != nil {
 			return err
 		}
-		ServeConn(c, d) // ends when the machine does; there is no other reason
+		ServeConn(c, d) // the only error is the end of the machine
 	}
 }
 
-// ServeConn is one device plugged in, until the connection breaks.
+// ServeConn is the device on one connection, until the connection breaks.
 func ServeConn(c net.Conn, d Device) error {
 	defer c.Close()
 	h := &host{wire: wire{ReadWriter: c}, device: d}
@@ -46,15 +45,15 @@ func ServeConn(c net.Conn, d Device) error {
 	}
 }
 
-// A host is the side with the device.
+// A host is the device's side of the protocol.
 type host struct {
 	wire
 	device Device
-	config byte // as the guest set it
+	config byte // set by the guest
 }
 
-// capabilities are those that QEMU's xHCI controller asks for, and 64-bit ids,
-// which it uses to tell transfers apart.
+// capabilities are those that QEMU's xHCI controller requires, and 64-bit ids, which it
+// uses to distinguish transfers.
 const capabilities uint32 = 1<<capConnectVersion | 1<<capMaxPacketSize | 1<<cap64bitIDs | 1<<capBulkLength
 
 func (h *host) hello() error {
@@ -68,7 +67,7 @@ func (h *host) answer(p packet) error {
 	case hello:
 		h.wide = len(p.body) >= 68 && binary.LittleEndian.Uint32(p.body[64:])&(1<<cap64bitIDs) != 0
 		return h.plug()
-	case reset, cancel: // nothing is ever under way
+	case reset, cancel: // no transfer is ever pending
 		return nil
 	case controlPacket:
 		return h.control(p)
@@ -85,14 +84,14 @@ func (h *host) answer(p packet) error {
 			return err
 		}
 		return h.write(configStatus, p.id, [2]byte{success, h.config})
-	case setAlternate, getAlternate: // each interface has the one setting
+	case setAlternate, getAlternate: // each interface has only one setting
 		return h.write(altStatus, p.id, [3]byte{success, p.body[0], 0})
 	}
 	return fmt.Errorf("usbredir: packet of type %d is not for a device without endpoints", p.kind)
 }
 
-// plug says that a device is there. The order is the protocol's: what it is
-// made of first, then that it is connected.
+// plug announces the device. The order is that of the protocol: first its interfaces, then
+// its connection.
 func (h *host) plug() error {
 	if err := h.describe(); err != nil {
 		return err

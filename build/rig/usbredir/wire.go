@@ -38,20 +38,20 @@ const (
 	stall   = 4
 )
 
-// longest bounds a packet from the guest: control transfers stay below 64 KiB.
+// longest limits a packet from the guest: control transfers are smaller than 64 KiB.
 const longest = 1 << 17
 
 // A packet is one message of the protocol.
 type packet struct {
 	kind uint32
-	id   uint64 // the answer carries the id of the request
+	id   uint64 // the answer has the id of the request
 	body []byte
 }
 
 // wire frames packets. All numbers are little-endian.
 type wire struct {
 	io.ReadWriter
-	wide bool // ids have 64 bits: both sides said so in their hello
+	wide bool // ids have 64 bits: both sides have announced that
 }
 
 func (w *wire) read() (packet, error) {
