@@ -9,25 +9,24 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// The status of Aosong's parts (AHT20 table 10, AHT10 table 10).
-// ahtBusy is set while the part measures, ahtCalibrated once it has loaded its
-// calibration.
+// Bits of the status of Aosong's parts (AHT20 table 10, AHT10 table 10). ahtBusy is set while
+// the part measures, ahtCalibrated after it has loaded its calibration.
 const (
 	ahtBusy       = 0x80
 	ahtCalibrated = 0x08
 )
 
-// aht is what the AHT10 and the AHT20 have in common. A measurement is the
-// status, 20 bits of humidity and 20 bits of temperature.
+// aht has what the AHT10 and the AHT20 share. A measurement is the status, 20 bits of humidity
+// and 20 bits of temperature.
 type aht struct {
 	*i2c.Part
-	length int    // of what is read for a measurement
-	sum    bool   // the last byte of it is a checksum of the others
-	last   []byte // what was read last
+	length int    // bytes of a measurement
+	sum    bool   // its last byte is a checksum
+	last   []byte // the measurement that was read last
 }
 
-// reset brings the part out of any state, also one in which it stays busy or
-// measures no more (5.5).
+// reset brings the part out of any state, also if it stays busy or does not measure any more
+// (5.5).
 func (a *aht) reset() error {
 	if err := a.Command(0xba); err != nil {
 		return err
@@ -35,7 +34,7 @@ func (a *aht) reset() error {
 	return a.Pause(20 * time.Millisecond) // at most
 }
 
-// calibrate has the part load its calibration (5.4).
+// calibrate makes the part load its calibration (5.4).
 func (a *aht) calibrate(command byte) error {
 	if err := a.Command(command, 0x08, 0x00); err != nil {
 		return err
@@ -43,15 +42,15 @@ func (a *aht) calibrate(command byte) error {
 	return a.readBaseline(10 * time.Millisecond)
 }
 
-// readBaseline reads what the part has from before the next measurement.
+// readBaseline reads the old measurement, to which convert compares the first new one.
 func (a *aht) readBaseline(wait time.Duration) (err error) {
 	a.last, err = a.awaitIdle(wait, 6)
 	return err
 }
 
-// convert measures once, in 80 ms. A part that was not busy right after the
-// command and then reads as before has not measured. It takes 75 ms: later than
-// 40 ms nobody can tell.
+// convert measures once, in 80 ms. It returns an error if the part repeats its last measurement
+// and was not busy right after the command: then it has not measured. This check needs the
+// status within 40 ms, because a measurement takes 75 ms.
 func (a *aht) convert() ([]byte, error) {
 	began, status := time.Now(), []byte{0}
 	if err := a.Command(0xac, 0x33, 0x00); err != nil {
@@ -65,8 +64,7 @@ func (a *aht) convert() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The status alone proves nothing, and neither do equal bytes: in still air two
-	// measurements may be the same. Both at once are a part that did not start.
+	// Equal bytes alone prove nothing: in still air two measurements may be the same.
 	if status[0]&ahtBusy == 0 && inTime && bytes.Equal(r[1:6], a.last[1:6]) {
 		return nil, errors.New("repeats its last measurement and makes no other")
 	}
@@ -74,11 +72,11 @@ func (a *aht) convert() ([]byte, error) {
 	return r, nil
 }
 
-// awaitIdle gives the part time, then waits until it is not busy, and returns what it
-// reads: the status first.
+// awaitIdle waits for a given time and then until the part is not busy. It returns n bytes, of
+// which the first is the status.
 func (a *aht) awaitIdle(wait time.Duration, n int) ([]byte, error) {
 	r := make([]byte, n)
-	// about 400 ms more, five times what a measurement takes
+	// at most about 400 ms more: five times as long as a measurement
 	for range 40 {
 		if err := a.Pause(wait); err != nil {
 			return nil, err
@@ -97,7 +95,7 @@ func (a *aht) awaitIdle(wait time.Duration, n int) ([]byte, error) {
 	return nil, fmt.Errorf("still busy after 400 ms (status 0x%02x; is it still wired?)", r[0])
 }
 
-// checksum checks a whole measurement of a part that sends one.
+// checksum checks the checksum of a whole measurement, if the part sends one.
 func (a *aht) checksum(r []byte) error {
 	if !a.sum || len(r) < a.length {
 		return nil
@@ -111,7 +109,7 @@ func (a *aht) checksum(r []byte) error {
 	return nil
 }
 
-// ahtStatus refuses a status without the mark of the calibration.
+// ahtStatus returns an error for a status without ahtCalibrated.
 func ahtStatus(r []byte) error {
 	if err := i2c.CheckAlive(r); err != nil {
 		return err
@@ -122,14 +120,14 @@ func ahtStatus(r []byte) error {
 	return nil
 }
 
-// ahtRaw takes a measurement apart.
+// ahtRaw returns the raw humidity and temperature of a measurement.
 func ahtRaw(r []byte) (h, t int) {
 	h = int(r[1])<<12 | int(r[2])<<4 | int(r[3])>>4
 	t = int(r[3]&0x0f)<<16 | int(r[4])<<8 | int(r[5])
 	return h, t
 }
 
-// ahtClimate is the conversion of 6.1 and 6.2, the same for both parts.
+// ahtClimate converts raw values to % and °C (6.1, 6.2; the same for both parts).
 func ahtClimate(h, t int) (rh, celsius float64) {
 	return float64(h) / (1 << 20) * 100, float64(t)/(1<<20)*200 - 50
 }

@@ -17,11 +17,11 @@ func newAHT10() Options {
 
 var driveAHT10 = func(p *i2c.Part) hygrometer { return aht10{&aht{Part: p, length: 6}} }
 
-// aht10 is Aosong's AHT10, the AHT20's forerunner: it calibrates by another
-// command and sends no checksum.
+// aht10 is Aosong's AHT10, the predecessor of the AHT20: its command to calibrate is another
+// one, and it sends no checksum.
 type aht10 struct{ *aht }
 
-// start resets the part and has it load its calibration (5.4).
+// start resets the part and makes it load its calibration (5.4).
 func (a aht10) start() error {
 	if err := a.reset(); err != nil {
 		return err
@@ -29,9 +29,9 @@ func (a aht10) start() error {
 	return a.calibrate(0xe1)
 }
 
-// read takes 80 ms: humidity in % (±2 %, table 1), temperature in °C (±0.3 °C,
-// table 2). Without a checksum, bytes that were not sent read as zeros: no air is
-// so dry that the converter counts nothing.
+// read takes 80 ms: humidity in % (±2 %, table 1), temperature in °C (±0.3 °C, table 2).
+// Without a checksum it rejects a raw humidity of 0, which no air has: missing bytes read as
+// zeros.
 func (a aht10) read() (rh, celsius float64, err error) {
 	r, err := a.convert()
 	if err != nil {

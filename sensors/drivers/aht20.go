@@ -2,7 +2,6 @@ package drivers
 
 import "github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 
-// newAHT20 has no choice of addresses.
 func newAHT20() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an AHT20", 0x38), // 7.1: the only one
@@ -16,8 +15,8 @@ var driveAHT20 = func(p *i2c.Part) hygrometer { return aht20{&aht{Part: p, lengt
 // aht20 is ASAIR's AHT20.
 type aht20 struct{ *aht }
 
-// start resets the part, which recovers one that is stuck, and calibrates it
-// where it has not been: newer ones do not acknowledge that (5.4, step 1).
+// start resets the part, which also recovers one that is stuck. It calibrates the part only if
+// its status asks for it: newer parts do not acknowledge the command (5.4, step 1).
 func (a aht20) start() error {
 	if err := a.reset(); err != nil {
 		return err

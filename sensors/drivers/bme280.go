@@ -18,12 +18,12 @@ func newBME280() Options { return &bme280Options{newOnI2C("a BME280", 0x76, 0x77
 // (3.5.1); twice as often still leaves the part at room temperature.
 func (o *bme280Options) Pace() time.Duration { return 30 * time.Second }
 
-// Quantities are all three, of one measurement.
+// Quantities returns all three, which come from one measurement.
 func (o *bme280Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature, pressure}
 }
 
-// Open makes sure that the part is a BME280, resets it and reads its calibration.
+// Open checks that the part is a BME280, resets it and reads its calibration.
 func (o *bme280Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := openBMX280(ctx, h, &o.onI2C, "bme280")
 	if err != nil {

@@ -14,15 +14,15 @@ type bmp280Options struct{ onI2C }
 // The pin SDO low is 0x76, high 0x77.
 func newBMP280() Options { return &bmp280Options{newOnI2C("a BMP280", 0x76, 0x77)} }
 
-// Pace is that of a BME280, which measures the same way.
+// Pace is the same as for a BME280, which measures in the same way.
 func (o *bmp280Options) Pace() time.Duration { return 30 * time.Second }
 
-// Quantities are those of a BME280 but for the humidity.
+// Quantities returns those of a BME280 without the humidity.
 func (o *bmp280Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{temperature, pressure}
 }
 
-// Open makes sure that the part is a BMP280, resets it and reads its calibration.
+// Open checks that the part is a BMP280, resets it and reads its calibration.
 func (o *bmp280Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := openBMX280(ctx, h, &o.onI2C, "bmp280")
 	if err != nil {

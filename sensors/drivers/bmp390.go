@@ -12,7 +12,7 @@ import (
 )
 
 // Registers of the BMP390 (datasheet BST-BMP390-DS002, 4.2). The BMP388 (BST-BMP388-DS001,
-// 4.2) has the same.
+// 4.2) has the same ones.
 const (
 	bmp3Chip     = 0x00
 	bmp3Status   = 0x03
@@ -29,24 +29,24 @@ const (
 	bmp3Ready   = 0x60 // of the status: drdy_press and drdy_temp
 	bmp3Enabled = 0x03 // of the power: press_en and temp_en
 	bmp3Mode    = 0x30 // of the power
-	bmp3Forced  = 0x10 // the mode in which the part measures once and rests
+	bmp3Forced  = 0x10 // forced mode: measure once, then sleep
 )
 
 // bmp390Options are the options of kind bmp390, Bosch's thermometers and barometers BMP390
-// and BMP388 on I2C. The driver follows the datasheets; it was not tried with a part.
+// and BMP388 on I2C. The driver follows the datasheets; it was not tested with a real part.
 type bmp390Options struct{ onI2C }
 
 // The pin SDO low is 0x76, high 0x77.
 func newBMP390() Options { return &bmp390Options{newOnI2C("a BMP390", 0x76, 0x77)} }
 
-// Pace is that of a BMP280, whose place the part takes.
+// Pace is the same as for a BMP280.
 func (o *bmp390Options) Pace() time.Duration { return 30 * time.Second }
 
 func (o *bmp390Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{temperature, pressure}
 }
 
-// Open makes sure that the part is a BMP390 or a BMP388, resets it and reads its calibration.
+// Open checks that the part is a BMP390 or a BMP388, resets it and reads its calibration.
 func (o *bmp390Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -59,15 +59,14 @@ func (o *bmp390Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, 
 	return s, nil
 }
 
-// bmp390Sensor is one open part. It rests between measurements.
+// bmp390Sensor is one open part. It is in sleep mode between measurements.
 type bmp390Sensor struct {
 	*i2c.Part
 	calibration bmp3Calibration
 }
 
-// start resets the part, so that it rests, and reads its calibration. The number of samples
-// and the filter are written all the same: a bus that lost the reset would leave those of
-// another program.
+// start resets the part into sleep mode and reads its calibration. It also writes the
+// oversampling and the filter: if the reset is lost, they may be those of another program.
 func (s *bmp390Sensor) start() error {
 	var chip [1]byte
 	if err := s.ReadRegister(bmp3Chip, chip[:]); err != nil {
@@ -98,11 +97,11 @@ func (s *bmp390Sensor) start() error {
 	return nil
 }
 
-// bmp3Parts are the parts by their chip ids, which are those of other parts of Bosch's in
-// another register (see boschParts).
+// bmp3Parts are the parts by their chip id in register 0x00. The same ids mean other parts in
+// register 0xd0 (see boschParts).
 var bmp3Parts = map[byte]string{0x50: "BMP388", 0x60: "BMP390"}
 
-// BMP3Part is the part with a chip id in its register 0x00; empty where there is none.
+// BMP3Part returns the part with a chip id in its register 0x00; it is empty if unknown.
 func BMP3Part(chip byte) string { return bmp3Parts[chip] }
 
 // Next measures once, in about 8 ms, with one sample of each ("weather monitoring", 3.5):
@@ -142,9 +141,8 @@ func (s *bmp390Sensor) sample() (data [6]byte, err error) {
 	return data, bmp3Measured(data)
 }
 
-// awaitMeasured waits for the end of the measurement, and makes sure that there was one with
-// our settings. The status says that there are data which nobody has read; the mode is sleep
-// again.
+// awaitMeasured waits for the end of the measurement, and checks that it was made with our
+// settings: the mode is then sleep again, and the status has unread data.
 func (s *bmp390Sensor) awaitMeasured() error {
 	var status [1]byte
 	var power [2]byte // bmp3Power, bmp3Sampling
@@ -169,8 +167,8 @@ func (s *bmp390Sensor) awaitMeasured() error {
 		status[0], power[0]&bmp3Mode)
 }
 
-// bmp3Measured refuses what a dead bus reads, and the value that a register has before the
-// first measurement (4.3.4, 4.3.5).
+// bmp3Measured returns an error for the data of a dead bus, and for the value of the registers
+// before the first measurement (4.3.4, 4.3.5).
 func bmp3Measured(data [6]byte) error {
 	for at, name := range map[int]string{0: "pressure", 3: "temperature"} {
 		value := [3]byte(data[at:])
@@ -184,15 +182,15 @@ func bmp3Measured(data [6]byte) error {
 	return nil
 }
 
-// bmp3Calibration is what Bosch measured of one part and wrote into it: PAR_T1 to PAR_T3 and
-// PAR_P1 to PAR_P11 of the datasheet's appendix (8.4), t[0] and p[0] being the first.
+// bmp3Calibration has the calibration of one part, which Bosch stored in it: t[0] to t[2] are
+// PAR_T1 to PAR_T3, and p[0] to p[10] are PAR_P1 to PAR_P11 (appendix 8.4).
 type bmp3Calibration struct {
 	t [3]float64
 	p [11]float64
 }
 
-// bmp3CalibrationOf takes the registers from 0x31 on: each coefficient is a number of 8 or 16
-// bits times a power of two (8.4).
+// bmp3CalibrationOf decodes the registers from 0x31 on. Each coefficient is an integer of 8 or
+// 16 bits times a power of two (8.4).
 func bmp3CalibrationOf(raw [21]byte) (c bmp3Calibration) {
 	unsigned := func(at int) float64 { return float64(binary.LittleEndian.Uint16(raw[at:])) }
 	signed := func(at int) float64 { return float64(int16(binary.LittleEndian.Uint16(raw[at:]))) }
@@ -206,8 +204,9 @@ func bmp3CalibrationOf(raw [21]byte) (c bmp3Calibration) {
 	return c
 }
 
-// climate computes a measurement from the data registers, in °C and hPa (8.5, 8.6). Both are
-// polynomials: the temperature of its raw value, the pressure of its own and the temperature.
+// climate computes a measurement from the data registers, in °C and hPa (8.5, 8.6). The
+// temperature is a polynomial of its raw value; the pressure is one of its raw value and the
+// temperature.
 func (c *bmp3Calibration) climate(data [6]byte) (celsius, hPa float64) {
 	raw24 := func(b []byte) float64 { return float64(int(b[2])<<16 | int(b[1])<<8 | int(b[0])) }
 	x := raw24(data[3:]) - c.t[0]

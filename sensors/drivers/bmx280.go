@@ -11,7 +11,7 @@ import (
 )
 
 // Registers of the BME280 (datasheet BST-BME280-DS002, 5.3). The BMP280
-// (BST-BMP280-DS001, 4.2) has the same but those of the humidity.
+// (BST-BMP280-DS001, 4.2) has the same ones, except those of the humidity.
 const (
 	bmxCalib    = 0x88 // dig_T1 to dig_P9, dig_H1
 	bmxChip     = 0xd0
@@ -24,17 +24,17 @@ const (
 	bmxData     = 0xf7 // press, temp, hum
 )
 
-// bmx280 is a BME280, or a BMP280, which has the same thermometer and barometer.
-// It rests between measurements and keeps no settings that matter, so that a dip
-// of its power costs at most the measurement under way.
+// bmx280 is a BME280, or a BMP280, which has the same thermometer and barometer. It is in
+// sleep mode between measurements and gets its settings with each one, so a power dip spoils
+// at most the measurement that is running.
 type bmx280 struct {
 	*i2c.Part
 	humid       bool
 	calibration bmxCalibration
 }
 
-// openBMX280 opens a part that has to be of the kind: a BMP280 that is taken for a BME280
-// would have a humidity of 0 %.
+// openBMX280 opens a part and checks that it is of the kind: a BMP280 that is read as a BME280
+// would report a humidity of 0 %.
 func openBMX280(ctx context.Context, h *Hardware, o *onI2C, kind string) (*bmx280, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -47,8 +47,8 @@ func openBMX280(ctx context.Context, h *Hardware, o *onI2C, kind string) (*bmx28
 	return s, nil
 }
 
-// start resets the part, so that it rests and does not filter, and reads its
-// calibration once it has copied that to the registers (5.4.2, 5.4.4).
+// start resets the part into sleep mode without a filter. It reads the calibration after the
+// part has copied it into its registers (5.4.2, 5.4.4).
 func (s *bmx280) start(kind string) error {
 	var chip [1]byte
 	if err := s.ReadRegister(bmxChip, chip[:]); err != nil {
@@ -66,14 +66,14 @@ func (s *bmx280) start(kind string) error {
 	if err := s.awaitIdle(); err != nil {
 		return err
 	}
-	if err := s.Command(bmxConfig, 0x00); err != nil { // as the reset should have left it
+	if err := s.Command(bmxConfig, 0x00); err != nil { // filter off, even if the reset was lost
 		return err
 	}
 	return s.calibrate()
 }
 
-// calibrate reads the registers 0x88 to 0xA1, of a BMP280 to 0x9F, and of a BME280 also
-// 0xE1 to 0xE7. They do not change while the part has power, and are read once.
+// calibrate reads the calibration registers: 0x88 to 0xA1 and 0xE1 to 0xE7 of a BME280, 0x88 to
+// 0x9F of a BMP280. They do not change, so it reads them once.
 func (s *bmx280) calibrate() error {
 	tp, h := make([]byte, 24), []byte(nil)
 	if s.humid {
@@ -89,9 +89,9 @@ func (s *bmx280) calibrate() error {
 	return nil
 }
 
-// read measures once: the datasheet's "weather monitoring" (3.5.1), in which each
-// quantity is sampled once, without a filter: noise 3.3 Pa and 0.07 %RH, and the
-// part warms itself least.
+// read measures once, with the settings of "weather monitoring" in the datasheet (3.5.1): one
+// sample of each quantity, no filter. The noise is 3.3 Pa and 0.07 %RH, and the part heats
+// itself least.
 func (s *bmx280) read(ctx context.Context) (c bmxClimate, err error) {
 	err = s.Measure(ctx, func() error {
 		data, err := s.sample()
@@ -103,10 +103,9 @@ func (s *bmx280) read(ctx context.Context) (c bmxClimate, err error) {
 	return c, err
 }
 
-// sample starts one measurement with every quantity sampled once (0x25: temperature and
-// pressure once, forced mode; 5.4.3, 5.4.5) and returns the data registers. The setting
-// of the humidity counts only from the next write of ctrl_meas on, so it is written
-// first.
+// sample starts one measurement with one sample of each quantity (0x25: temperature and
+// pressure once, forced mode; 5.4.3, 5.4.5) and returns the data registers. It writes
+// ctrl_hum first, which takes effect with the next write of ctrl_meas.
 func (s *bmx280) sample() ([]byte, error) {
 	force, data := []byte{bmxCtrl, 0x25}, make([]byte, 6)
 	if s.humid {
@@ -127,9 +126,9 @@ func (s *bmx280) sample() ([]byte, error) {
 	return data, bmxMeasured(data)
 }
 
-// awaitMeasured waits for the end of the measurement and makes sure that there was
-// one, with our settings: the data of a part that did not take the command are
-// those of before. Its mode is sleep again when it has measured (3.3.3).
+// awaitMeasured waits for the end of the measurement: the mode is then sleep again (3.3.3). It
+// checks our settings, because a part that did not receive the command still has the data of
+// the measurement before.
 func (s *bmx280) awaitMeasured() error {
 	const forced, pressTemp, hum = 0x03, 0x24, 0x01
 	regs := make([]byte, 3) // bmxCtrlHum, bmxStatus, bmxCtrl
@@ -168,8 +167,8 @@ func (s *bmx280) awaitIdle() error {
 	return fmt.Errorf("still busy after 20 ms (status 0x%02x; is something pulling the bus?)", status[0])
 }
 
-// registerAlive reads registers of which not all can be 0x00 or 0xff: the part
-// has no checksum, and a plausible climate can be computed of either.
+// registerAlive reads registers, and returns an error if all are 0x00 or 0xff, as on a dead
+// bus. The part has no checksum, and such data would give plausible values.
 func (s *bmx280) registerAlive(reg byte, r []byte) error {
 	if err := s.ReadRegister(reg, r); err != nil {
 		return err
@@ -177,10 +176,10 @@ func (s *bmx280) registerAlive(reg byte, r []byte) error {
 	return i2c.CheckAlive(r)
 }
 
-// bmxMeasured refuses the values that stand for "not measured" after a reset
-// (5.4.7, 5.4.8). One of them alone is a measurement: of a usual part, 26.46 °C. A
-// converter at either end of its range has measured nothing: the formulas make
-// 0 or 100 % of that.
+// bmxMeasured returns an error for the values that the registers have after a reset: 0x80000
+// (5.4.7, 5.4.8). Only both together mean "not measured": one alone is possible, it is about
+// 26.46 °C. It also rejects a converter at either end of its range, which the formulas would
+// turn into 0 or 100 %.
 func bmxMeasured(data []byte) error {
 	skipped := [3]byte{0x80, 0x00, 0x00}
 	if [3]byte(data[0:3]) == skipped && [3]byte(data[3:6]) == skipped {
@@ -196,9 +195,9 @@ func bmxMeasured(data []byte) error {
 	return nil
 }
 
-// boschParts are Bosch's parts with a chip id in the register 0xd0, and the kind that
-// reads each: BST-BME280-DS002 5.4.1, BST-BMP280-DS001 4.3.1, BST-BMP180-DS000 4.3,
-// BST-BME680-DS001 5.3.1.
+// boschParts are Bosch's parts by the chip id in register 0xd0, with the kind that reads each;
+// an empty kind: none does. Datasheets: BST-BME280-DS002 5.4.1, BST-BMP280-DS001 4.3.1,
+// BST-BMP180-DS000 4.3, BST-BME680-DS001 5.3.1.
 var boschParts = map[byte]struct{ part, kind string }{
 	0x55: {"BMP085 or BMP180", ""},
 	0x56: {"BMP280 (sample)", "bmp280"},
@@ -208,13 +207,13 @@ var boschParts = map[byte]struct{ part, kind string }{
 	0x61: {"BME680 or BME688", ""},
 }
 
-// BoschPart is the part with a chip id, and the kind that reads it; both are empty where
-// there is none.
+// BoschPart returns the part with a chip id, and the kind that reads it; both may be empty.
 func BoschPart(chip byte) (part, kind string) {
 	return boschParts[chip].part, boschParts[chip].kind
 }
 
-// checkBosch says what a part is that is not of the kind.
+// checkBosch returns an error if the chip id is not one of the kind. The error names the part
+// that was found.
 func checkBosch(kind string, chip byte) error {
 	switch found := boschParts[chip]; {
 	case found.kind == kind:

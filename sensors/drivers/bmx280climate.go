@@ -2,25 +2,24 @@ package drivers
 
 import "encoding/binary"
 
-// bmxCalibration is what Bosch measured of one part and wrote into it, by the
-// datasheet's names without dig_ (table 16; the BMP280's table 17). It has 18 fields
-// because the table has 18 rows: the formulas of 8.1 name each, and can be compared with
-// the datasheet line by line.
+// bmxCalibration has the calibration of one part, which Bosch stored in it. The names are those
+// of the datasheet without dig_ (table 16; BMP280: table 17). It has 18 fields because the
+// table has 18 rows, so that the formulas can be compared with section 8.1 line by line.
 type bmxCalibration struct {
 	// of the temperature
 	t1, t2, t3 float64
 	// of the pressure
 	p1, p2, p3, p4, p5, p6, p7, p8, p9 float64
-	// of the humidity; 0 of a BMP280
+	// of the humidity; 0 for a BMP280
 	h1, h2, h3, h4, h5, h6 float64
 }
 
 // bmxClimate is one measurement in %, °C and hPa. A BMP280 has no humidity.
 type bmxClimate struct{ humidity, temperature, pressure float64 }
 
-// bmxCalibrationOf takes 0x88 to 0xA1 (to 0x9F of a BMP280) and 0xE1 to 0xE7
-// (none of a BMP280). All are signed but T1, P1, H1 and H3; H4 and H5 have 12
-// bits each and share 0xE5.
+// bmxCalibrationOf decodes the registers 0x88 to 0xA1 (tp) and 0xE1 to 0xE7 (h) of a BME280, or
+// 0x88 to 0x9F of a BMP280, without h. All values are signed except T1, P1, H1 and H3. H4 and
+// H5 have 12 bits each and share 0xE5.
 func bmxCalibrationOf(tp, h []byte) bmxCalibration {
 	unsigned := func(at int) float64 { return float64(binary.LittleEndian.Uint16(tp[at:])) }
 	signed := func(b []byte) float64 { return float64(int16(binary.LittleEndian.Uint16(b))) }
@@ -52,13 +51,13 @@ func (c *bmxCalibration) climate(data []byte) (m bmxClimate) {
 	return m
 }
 
-// fine is the temperature in 1/5120 °C, which the other two need as well.
+// fine returns the temperature in 1/5120 °C (t_fine), which the other formulas need, too.
 func (c *bmxCalibration) fine(raw float64) float64 {
 	square := raw/131072 - c.t1/8192
 	return (raw/16384-c.t1/1024)*c.t2 + square*square*c.t3
 }
 
-// pascal is 0 where the calibration would have it divide by zero.
+// pascal returns the pressure in Pa. It is 0 if the calibration would cause a division by zero.
 func (c *bmxCalibration) pascal(raw, fine float64) float64 {
 	x := fine/2 - 64000
 	y := (x*x*c.p6/32768+x*c.p5*2)/4 + c.p4*65536
@@ -70,7 +69,7 @@ func (c *bmxCalibration) pascal(raw, fine float64) float64 {
 	return p + (c.p9*p*p/2147483648+p*c.p8/32768+c.p7)/16
 }
 
-// percent stays within 0 to 100 %, as the datasheet has it.
+// percent returns the relative humidity in %, limited to 0 to 100 as in the datasheet.
 func (c *bmxCalibration) percent(raw, fine float64) float64 {
 	x := fine - 76800
 	x = (raw - (c.h4*64 + c.h5/16384*x)) *

@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// The pins ADDR and ADDR1 make the address (7.5.2).
+// The pins ADDR and ADDR1 set the address (7.5.2).
 func newHDC302x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an HDC302x", 0x44, 0x45, 0x46, 0x47),
@@ -20,13 +20,12 @@ var driveHDC302x = func(p *i2c.Part) hygrometer {
 	return hdc302x{sht3x{p, 20 * time.Millisecond}} // table 7-4: typically 12.5 ms
 }
 
-// hdc302x is Texas Instruments' HDC3020, HDC3021 or HDC3022. It is made to stand
-// in for an SHT3x: the commands, the checksum and the conversion are the same.
-// Humidity in % (±0.5 %), temperature in °C (±0.1 °C; 6.5).
+// hdc302x is Texas Instruments' HDC3020, HDC3021 or HDC3022. It has the commands, the checksum
+// and the conversion of an SHT3x. Humidity in % (±0.5 %), temperature in °C (±0.1 °C; 6.5).
 type hdc302x struct{ sht3x }
 
-// start makes sure of the maker, and measures once for nothing: the first
-// measurement after a reset has been seen to read as zeros.
+// start checks the manufacturer id. It then discards one measurement, because the first one
+// after a reset can read as zeros.
 func (s hdc302x) start() error {
 	if err := s.sht3x.start(); err != nil {
 		return err

@@ -9,11 +9,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// A hygrometer is how one kind of part that measures humidity and temperature is
-// spoken to. Both methods run within [i2c.Part.Measure].
+// A hygrometer is the driver of a part that measures humidity and temperature. Its methods are
+// called within [i2c.Part.Measure].
 type hygrometer interface {
-	// start makes sure that the part is there and brings it from any state into
-	// the one that read expects.
+	// start checks that the part answers, and brings it from any state into the one that
+	// read expects.
 	start() error
 	// read measures once: humidity in %, temperature in °C.
 	read() (rh, celsius float64, err error)
@@ -22,17 +22,17 @@ type hygrometer interface {
 // hygrometerOptions are the options of a kind that is a hygrometer.
 type hygrometerOptions struct {
 	onI2C
-	// A pointer to a variable of the package: a reload compares options, and functions
-	// cannot be compared.
+	// A pointer to a package variable: a reload compares options with reflect.DeepEqual, for
+	// which two functions always differ.
 	driver  *func(*i2c.Part) hygrometer
-	celsius limits // that the part can measure
+	celsius limits // the range of the part
 }
 
-// Pace is half a minute: a part that measures ten times a second warms itself and reads a
-// humidity that is too low.
+// Pace is half a minute: a part that measures ten times a second heats itself, and then reads
+// too low a humidity.
 func (o *hygrometerOptions) Pace() time.Duration { return 30 * time.Second }
 
-// Quantities are both, of one measurement.
+// Quantities returns both, which come from one measurement.
 func (o *hygrometerOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// sht3xOptions are the options of kind sht3x: those of a hygrometer, and the heater.
+// sht3xOptions are the options of kind sht3x, Sensirion's SHT30, SHT31 and SHT35 on I2C: those
+// of a hygrometer, and the heater.
 type sht3xOptions struct {
 	hygrometerOptions
 	// dries the part by heating it for 5s after a reading of 95 % or more, at most that often:
@@ -28,10 +29,11 @@ func newSHT3x() Options {
 	}}
 }
 
-// minHeater leaves the part cool for most of the time.
+// minHeater is the shortest time between two uses of the heater, so that the part is cool for
+// most of the time.
 const minHeater = 10 * time.Minute
 
-// Check bounds the heater.
+// Check also checks the interval of the heater.
 func (o *sht3xOptions) Check() []Problem {
 	problems := o.hygrometerOptions.Check()
 	if o.Heater != 0 && o.Heater < minHeater {
@@ -41,7 +43,7 @@ func (o *sht3xOptions) Check() []Problem {
 	return problems
 }
 
-// Open opens the part and starts it, which also switches off a heater that was left on.
+// Open opens the part and starts it. This also switches off a heater that was left on.
 func (o *sht3xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	s, err := o.hygrometerOptions.Open(ctx, h)
 	if err != nil || o.Heater == 0 {
@@ -50,9 +52,9 @@ func (o *sht3xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, e
 	return &sht3xHeated{hygrometerSensor: s.(*hygrometerSensor), every: o.Heater}, nil
 }
 
-// sht3xHeated is one open part that is dried where it is wet. The heater warms it by a few
-// degrees (4.10): enough for a film of dew, and not for a wet filter. It was not tried with
-// a part.
+// sht3xHeated is one open part that is heated when it is wet. The heater warms it by a few
+// degrees (4.10): enough to dry a film of dew, but not a wet filter. It was not tested with a
+// real part.
 type sht3xHeated struct {
 	*hygrometerSensor
 	every  time.Duration
@@ -60,13 +62,13 @@ type sht3xHeated struct {
 }
 
 const (
-	sht3xWet     = 95              // % and more
-	sht3xHeats   = 5 * time.Second // less than a sampler waits for a measurement
-	sht3xCooling = time.Minute     // until a reading is of the air again
+	sht3xWet     = 95              // relative humidity in % from which on the part is heated
+	sht3xHeats   = 5 * time.Second // must be shorter than a sampler waits for a measurement
+	sht3xCooling = time.Minute     // until the part has the temperature of the air again
 )
 
-// Next measures once, and then heats the part if it is wet. There are no samples while it
-// cools.
+// Next measures once, and then heats the part if it is wet. It returns no samples while the
+// part cools.
 func (s *sht3xHeated) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if !s.heated.IsZero() && time.Since(s.heated) < sht3xCooling {
 		return nil, nil
@@ -83,9 +85,8 @@ func (s *sht3xHeated) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return samples, err
 }
 
-// heat has the heater on for a while. It is switched off also where ctx ends meanwhile, and
-// where a transfer fails: a bus that is disturbed has then one more chance, and opening the
-// part anew resets it.
+// heat switches the heater on for sht3xHeats. It switches it off even if ctx ends or a transfer
+// fails. If that fails, too, the reset when the part is opened again switches it off.
 func (s *sht3xHeated) heat(ctx context.Context) error {
 	err := s.Measure(ctx, func() error {
 		if err := s.Command(0x30, 0x6d); err != nil {
@@ -104,15 +105,15 @@ var driveSHT3x = func(p *i2c.Part) hygrometer { return sht3x{p, 16 * time.Millis
 // sht3x is Sensirion's SHT30, SHT31 or SHT35.
 type sht3x struct {
 	*i2c.Part
-	longest time.Duration // that a measurement takes
+	longest time.Duration // the longest duration of a measurement
 }
 
-const sht3xCRC = 0xff // where the checksum starts (4.12)
+const sht3xCRC = 0xff // initial value of the checksum (4.12)
 
-// start ends a series of measurements that somebody left running, in which the
-// part does not take the reset, and resets it (4.8, 4.9).
+// start ends a periodic measurement that another program may have left running, because the
+// part ignores a reset during it, and then resets the part (4.8, 4.9).
 func (s sht3x) start() error {
-	s.TryCommand(0x30, 0x93) // an idle part has nothing to end
+	s.TryCommand(0x30, 0x93) // an idle part may not acknowledge it
 	if err := s.Pause(s.longest); err != nil {
 		return err
 	}
@@ -130,9 +131,8 @@ func (s sht3x) start() error {
 	return nil
 }
 
-// read measures once, with high repeatability and without holding the clock line
-// low (4.3): humidity in % (SHT30 ±2 %, SHT35 ±1.5 %, table 1), temperature in °C
-// (±0.2 °C, table 2).
+// read measures once, with high repeatability and without clock stretching (4.3): humidity in %
+// (SHT30 ±2 %, SHT35 ±1.5 %, table 1), temperature in °C (±0.2 °C, table 2).
 func (s sht3x) read() (rh, celsius float64, err error) {
 	w, err := s.Query(s.longest, sht3xCRC, 2, 0x24, 0x00)
 	if err != nil {
@@ -142,7 +142,7 @@ func (s sht3x) read() (rh, celsius float64, err error) {
 	return rh, celsius, nil
 }
 
-// sht3xClimate is the conversion of 4.13.
+// sht3xClimate converts raw values to % and °C (4.13).
 func sht3xClimate(t, h uint16) (rh, celsius float64) {
 	return float64(h) / 65535 * 100, float64(t)/65535*175 - 45
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// The letter behind the model, as in SHT40-B, makes the address.
+// The letter after the model, as in SHT40-B, determines the address.
 func newSHT4x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an SHT4x", 0x44, 0x45, 0x46),
@@ -20,10 +20,10 @@ var driveSHT4x = func(p *i2c.Part) hygrometer { return sht4x{p} }
 // sht4x is Sensirion's SHT40, SHT41 or SHT45.
 type sht4x struct{ *i2c.Part }
 
-const sht4xCRC = 0xff // where the checksum starts (4.4)
+const sht4xCRC = 0xff // initial value of the checksum (4.4)
 
-// start resets the part and reads its serial number, so that another part at the
-// address is noticed (4.5, 4.7).
+// start resets the part and reads its serial number: this fails for another part at the
+// address (4.5, 4.7).
 func (s sht4x) start() error {
 	if err := s.Command(0x94); err != nil {
 		return err
@@ -46,8 +46,8 @@ func (s sht4x) read() (rh, celsius float64, err error) {
 	return rh, celsius, nil
 }
 
-// sht4xClimate is the conversion of 4.6. Close to 0 and 100 % the part's errors
-// show as values beyond: they are cropped, as it says there.
+// sht4xClimate converts raw values to % and °C (4.6). Near 0 and 100 % the error of the part
+// can give values out of range: they are cropped, as 4.6 says.
 func sht4xClimate(t, h uint16) (rh, celsius float64) {
 	return min(max(float64(h)/65535*125-6, 0), 100), float64(t)/65535*175 - 45
 }

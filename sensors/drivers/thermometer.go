@@ -9,30 +9,30 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// A thermometer is how one kind of part that measures temperature by itself, in a
-// register of 16 bits, is spoken to. Its methods run within [i2c.Part.Measure].
+// A thermometer is the driver of a part that measures temperature continuously into a register
+// of 16 bits. Its methods are called within [i2c.Part.Measure].
 type thermometer interface {
-	// start makes sure that the part is there, writes its settings and waits for
-	// the first measurement with them.
+	// start checks that the part answers, writes its settings and waits for the first
+	// measurement with them.
 	start() error
-	// check makes sure that the part still has its settings.
+	// check returns an error if the part has lost its settings.
 	check() error
-	// celsius is what the register means, in °C.
+	// celsius converts the value of the register to °C.
 	celsius(raw uint16) (float64, error)
 }
 
 // thermometerOptions are the options of a kind that is a thermometer.
 type thermometerOptions struct {
 	onI2C
-	// A pointer to a variable of the package: a reload compares options, and functions
-	// cannot be compared.
+	// A pointer to a package variable: a reload compares options with reflect.DeepEqual, for
+	// which two functions always differ.
 	driver   *func(*i2c.Part) thermometer
 	register byte   // of the temperature
-	celsius  limits // that the part can measure
+	celsius  limits // the range of the part
 }
 
-// Pace is half a minute: the parts measure by themselves several times a second, and are
-// read that seldom because air and water change slowly.
+// Pace is half a minute: the parts measure several times a second, but the temperature of air
+// and water changes slowly.
 func (o *thermometerOptions) Pace() time.Duration { return 30 * time.Second }
 
 func (o *thermometerOptions) Quantities() []sensors.Quantity {
@@ -60,15 +60,15 @@ type thermometerSensor struct {
 	celsius limits
 }
 
-// Next reads the temperature in °C, which the part measures by itself, and then
-// whether its settings are what they should be: else it was none.
+// Next reads the latest temperature in °C. It then checks the settings: if the part has lost
+// them, the value is not a temperature.
 func (s *thermometerSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var raw uint16
 	err := s.Measure(ctx, func() (err error) {
 		if raw, err = s.ReadWord(s.temp); err != nil {
 			return err
 		}
-		// After the value: settings that are right now were right when it was measured.
+		// After the value: if the settings are right now, they were right at the measurement.
 		return s.dev.check()
 	})
 	if err != nil {
