@@ -19,24 +19,24 @@ const (
 	adsConfig     = 1
 )
 
-// adsSettings start one conversion (OS, MODE) at 128 a second, 1600 with an
-// ADS1015, with the comparator off; input and range are added.
+// adsSettings start one conversion (OS, MODE) at 128 samples per second (1600 for an ADS1015),
+// with the comparator off. The bits of input and range are added.
 const (
 	adsDone     = 0x8000 // written: start; read: not converting
 	adsSettings = adsDone | 0x0100 | 0x0080 | 0x0003
 )
 
-// adsInputs are the pins between which the part measures (8.1.3, MUX).
+// adsInputs are the values of MUX by the pins between which the part measures (8.1.3).
 var adsInputs = map[string]uint16{
 	"A0-A1": 0, "A0-A3": 1, "A1-A3": 2, "A2-A3": 3, "A0": 4, "A1": 5, "A2": 6, "A3": 7,
 }
 
-// adsRanges are the full scales of the amplifier (8.1.3, PGA).
+// adsRanges are the full-scale ranges of the amplifier, in the order of PGA (8.1.3).
 var adsRanges = []volts{6.144, 4.096, 2.048, 1.024, 0.512, 0.256}
 
-// ads1115Options are the options of kinds ads1115 and ads1015, TI's
-// analog-to-digital converters of 16 and 12 bits on I2C. Each input is a sensor
-// of its own: a voltage, what a transducer makes of one, or a supervised loop.
+// ads1115Options are the options of kinds ads1115 and ads1015, TI's analog-to-digital converters
+// of 16 and 12 bits on I2C. Each input is a separate sensor: a voltage, the value of a
+// transducer, or a supervised loop.
 type ads1115Options struct {
 	onI2C
 	// A0, A1, A2 or A3 against ground; A0-A1, A0-A3, A1-A3 or A2-A3 against each other
@@ -57,17 +57,17 @@ type ads1115Options struct {
 	Loop *loop `yaml:"loop"`
 }
 
-// The pin ADDR to ground is 0x48, to VDD 0x49, to SDA 0x4a, to SCL 0x4b.
+// The pin ADDR at ground is 0x48, at VDD 0x49, at SDA 0x4a, at SCL 0x4b.
 func newADS1115() Options { return newADS("an ADS1115") }
 func newADS1015() Options { return newADS("an ADS1015") }
 
-// newADS has the range of 4.096 V: it is the smallest that a pin at a supply of 3.3 V
-// does not fill, and nothing is damaged by one that is too large.
+// newADS has a default range of 4.096 V: the smallest above a supply of 3.3 V. A range that is
+// too large only costs resolution.
 func newADS(part string) *ads1115Options {
 	return &ads1115Options{onI2C: newOnI2C(part, 0x48, 0x49, 0x4a, 0x4b), Range: 4.096, Scale: 1}
 }
 
-// Check also tells a loop from a transducer: the keys of one mean nothing to the other.
+// Check also rejects keys of a transducer at a loop.
 func (o *ads1115Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if _, ok := adsInputs[o.Input]; !ok {
@@ -83,8 +83,8 @@ func (o *ads1115Options) Check() []Problem {
 	return append(problems, o.checkTransducer()...)
 }
 
-// checkLoop makes sure that the range reaches above the supply: an input that fills its
-// range is an error, and a cut cable would be one for ever.
+// checkLoop checks that the range is above the supply: an input at the end of its range is a
+// failed read, so a cut cable would never be reported as cut.
 func (o *ads1115Options) checkLoop() []Problem {
 	problems := o.Loop.check()
 	if o.Scale != 1 || o.Offset != 0 || o.Quantity != "" || o.Unit != "" {
@@ -97,8 +97,8 @@ func (o *ads1115Options) checkLoop() []Problem {
 	return problems
 }
 
-// checkTransducer refuses a scale without a name for what it makes: a value that is no
-// longer a voltage would be published as one.
+// checkTransducer rejects a scale without a quantity: the result is not a voltage, but would be
+// published as one.
 func (o *ads1115Options) checkTransducer() (problems []Problem) {
 	if o.Scale == 0 {
 		problems = append(problems, problem("scale", "0 would make every value the same"))
@@ -121,12 +121,12 @@ func (o *ads1115Options) Pace() time.Duration {
 	return 30 * time.Second
 }
 
-// Claims are the input's: the others are free for other sensors.
+// Claims returns the claim of the input: the others are free for other sensors.
 func (o *ads1115Options) Claims() []string {
 	return []string{claim(o.I2C, o.Address) + " " + o.Input}
 }
 
-// Quantities are one: the states of a loop, what a transducer measures, or the voltage.
+// Quantities returns one: the states of a loop, what a transducer measures, or the voltage.
 func (o *ads1115Options) Quantities() []sensors.Quantity {
 	switch {
 	case o.Loop != nil:
@@ -137,7 +137,7 @@ func (o *ads1115Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{voltage}
 }
 
-// Open converts once to see that the part is there and takes its settings.
+// Open converts once, to check that the part answers and accepts its settings.
 func (o *ads1115Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -161,14 +161,14 @@ func (o *ads1115Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor,
 // ads1115 is one input of the part.
 type ads1115 struct {
 	*i2c.Part
-	// as written to start a conversion; read back with it, but for the bit that says when
-	// it ends
+	// as written to start a conversion; read back to check it, except for the bit adsDone
 	config uint16
 	step   float64 // V
 	single bool    // one pin against ground, not two against each other
 }
 
-// volts converts once, in 8 to 9 ms. What fills the scale may be anything beyond.
+// volts converts once, in 8 to 9 ms. It returns an error for a value at the end of the range,
+// because the real voltage may be higher.
 func (a *ads1115) volts(ctx context.Context) (float64, error) {
 	raw, err := a.convert(ctx)
 	if err != nil {
@@ -182,12 +182,11 @@ func (a *ads1115) volts(ctx context.Context) (float64, error) {
 	return a.checkPossible(float64(raw) * a.step)
 }
 
-// adsAgainstGround is what a pin against ground can have (7.1, absolute maximum
-// ratings, with a supply of 5.5 V): what is beyond goes through the protection
-// diodes and is not measured.
+// adsAgainstGround is the possible voltage of a pin against ground (7.1, absolute maximum
+// ratings, with a supply of 5.5 V): beyond it the protection diodes conduct.
 var adsAgainstGround = limits{-0.3, 5.8}
 
-// checkPossible refuses a voltage that the input cannot have.
+// checkPossible returns an error for a voltage that the input cannot have.
 func (a *ads1115) checkPossible(v float64) (float64, error) {
 	l := adsAgainstGround
 	if !a.single || v >= l.min && v <= l.max {
@@ -197,9 +196,9 @@ func (a *ads1115) checkPossible(v float64) (float64, error) {
 		v, l.min, l.max))
 }
 
-// convert starts a conversion and waits for its end. The settings are read
-// before and after the result, which then is of this input, whoever else uses
-// the part, and not of a bus that has died.
+// convert starts a conversion and waits for its end. It reads the settings before and after the
+// result. So the result is certainly of this input, even if another program uses the part, and
+// not of a dead bus.
 func (a *ads1115) convert(ctx context.Context) (raw int16, err error) {
 	err = a.MeasureExclusive(ctx, func() error {
 		if err := a.WriteWord(adsConfig, a.config); err != nil {
@@ -219,11 +218,10 @@ func (a *ads1115) convert(ctx context.Context) (raw int16, err error) {
 	return raw, err
 }
 
-// await waits for the end of a conversion: 1/128 s, less or more by a tenth.
+// await waits for the end of a conversion: 1/128 s ± 10 %.
 func (a *ads1115) await() error {
 	wait := 8 * time.Millisecond
-	// Eight milliseconds and then one after the other: a slow part is waited for, and one
-	// that never ends costs 17 ms.
+	// 8 ms, then steps of 1 ms: at most 17 ms for a part that never finishes.
 	for range 10 {
 		if err := a.Pause(wait); err != nil {
 			return err
@@ -236,7 +234,8 @@ func (a *ads1115) await() error {
 	return errors.New("still converting after 17ms")
 }
 
-// done reports whether the part has its settings and does not convert.
+// done reports whether the conversion has ended. It returns an error if the part has other
+// settings.
 func (a *ads1115) done() (bool, error) {
 	config, err := a.ReadWord(adsConfig)
 	if err == nil && config|adsDone != a.config {
@@ -246,14 +245,14 @@ func (a *ads1115) done() (bool, error) {
 	return config&adsDone != 0, err
 }
 
-// ads1115Sensor measures a voltage, or what a transducer makes of one.
+// ads1115Sensor measures a voltage, or the value of a transducer.
 type ads1115Sensor struct {
 	*ads1115
 	options *ads1115Options
 }
 
-// Next converts once, in 9 ms. The value is rounded to the step of the converter, times
-// the scale: digits beyond that are noise.
+// Next converts once, in 9 ms. It rounds the value to the resolution of the converter times the
+// scale: further digits are noise.
 func (s *ads1115Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	v, err := s.volts(ctx)
 	if err != nil {

@@ -25,11 +25,11 @@ func (o *bh1750Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{driver.Illuminance}
 }
 
-// bh1750Start is: power on, forget the last measurement, and the sensitivity of
-// power-up, 69, in two halves (datasheet 11046EDT01, instruction set).
+// bh1750Start are the commands: power on, reset the data register, and set the default
+// sensitivity 69 in two halves (datasheet 11046EDT01, instruction set).
 var bh1750Start = []byte{0x01, 0x07, 0x40 | 69>>5, 0x60 | 69&0x1f}
 
-// Open sets the sensitivity. The part has no id and no register that can be read.
+// Open sets the sensitivity. It cannot check the part, which has no id register.
 func (o *bh1750Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -57,10 +57,10 @@ type bh1750Sensor struct{ *i2c.Part }
 func (s *bh1750Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var r [2]byte
 	err := s.Measure(ctx, func() error {
-		if err := s.Command(0x20); err != nil { // once, to 1 lx
+		if err := s.Command(0x20); err != nil { // one measurement in H-resolution mode: 1 lx
 			return err
 		}
-		if err := s.Pause(180 * time.Millisecond); err != nil { // at most; 120 ms as a rule
+		if err := s.Pause(180 * time.Millisecond); err != nil { // at most; typically 120 ms
 			return err
 		}
 		if err := s.Receive(r[:]); err != nil {
@@ -74,18 +74,19 @@ func (s *bh1750Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{{Quantity: "illuminance", Value: bh1750Decode(r)}}, nil
 }
 
-// check refuses what a bus without a part on it reads, too.
+// check returns an error for the values that a bus without the part gives: all ones or all
+// zeros. It accepts zeros, darkness, if SDA is not held low.
 func (s *bh1750Sensor) check(r [2]byte) error {
 	switch r {
 	case [2]byte{0xff, 0xff}:
 		return fmt.Errorf("reads only 0xff (is it still wired?), or it is brighter than %.0f lx", bh1750Decode(r))
 	case [2]byte{}:
-		return s.CheckSDAHigh() // else it is dark
+		return s.CheckSDAHigh() // if nothing holds SDA low, it is dark
 	}
 	return nil
 }
 
-// bh1750Decode is in lx: 1.2 counts each.
+// bh1750Decode converts counts to lx: 1.2 counts are 1 lx.
 func bh1750Decode(r [2]byte) float64 {
 	return host.RoundToStep(float64(uint16(r[0])<<8|uint16(r[1]))/1.2, 1/1.2)
 }

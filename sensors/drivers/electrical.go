@@ -8,19 +8,19 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
-// What the electrical parts measure.
+// The quantities of electrical parts.
 var voltage, current, watts = driver.Voltage, driver.Current, driver.Power
 
-// volts is a voltage as a person writes it: 3.3V, 250mV.
+// volts is a voltage in V, which the configuration writes as 3.3V or 250mV.
 type volts float64
 
-// voltsForm wants the unit: 3.3 alone may be meant as mV by who writes 512 beside it.
+// voltsForm requires the unit, because a number alone could be meant in mV.
 var voltsForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?(m?)V$`)
 
-// String is the form that UnmarshalText takes, always in V.
+// String returns a form that UnmarshalText accepts, always in V.
 func (v volts) String() string { return strconv.FormatFloat(float64(v), 'g', -1, 64) + "V" }
 
-// UnmarshalText takes `3.3V` and `250mV`.
+// UnmarshalText parses `3.3V` and `250mV`.
 func (v *volts) UnmarshalText(text []byte) error {
 	m := voltsForm.FindStringSubmatch(string(text))
 	if m == nil {
@@ -34,23 +34,23 @@ func (v *volts) UnmarshalText(text []byte) error {
 	return err
 }
 
-// ohms is a resistance as a person writes it, or as it is printed on the part:
-// 470, 0.1, 4.7k, 4k7, R100, 1M.
+// ohms is a resistance in Ω, which the configuration writes as a number or as printed on the
+// part: 470, 0.1, 4.7k, 4k7, R100, 1M.
 type ohms float64
 
 var (
-	// a number, and ohms or a multiple of them
+	// a number with an optional prefix and unit
 	ohmsForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?([kM]?)(?:Ω|ohms?)?$`)
-	// as IEC 60062 codes it on the part: the letter is the decimal point
+	// the code of IEC 60062: the letter is the decimal point
 	ohmsPrinted = regexp.MustCompile(`^([0-9]*)([RkM])([0-9]+)$`)
-	// what the letters mean
+	// factors of the letters
 	ohmsPer = map[string]float64{"": 1, "R": 1, "k": 1e3, "M": 1e6}
 )
 
-// String is in ohms, without a unit.
+// String returns the number of ohms, without a unit.
 func (r ohms) String() string { return strconv.FormatFloat(float64(r), 'g', -1, 64) }
 
-// UnmarshalText takes `470`, `4.7k` and `4k7`.
+// UnmarshalText parses `470`, `4.7k` and `4k7`.
 func (r *ohms) UnmarshalText(text []byte) error {
 	m := ohmsForm.FindStringSubmatch(string(text))
 	if p := ohmsPrinted.FindStringSubmatch(string(text)); p != nil {

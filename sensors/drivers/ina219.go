@@ -22,8 +22,8 @@ const (
 	ina219Calibration = 5
 )
 
-// ina219Settings are: the bus up to 32 V, 128 samples of each averaged in
-// 68.1 ms, measuring by itself. The range of the shunt is added.
+// ina219Settings are: bus range 32 V, 128 samples of bus and shunt averaged in 68.1 ms,
+// continuous mode. The bits of the shunt's range are added.
 const (
 	ina219Settings = 0x27ff
 	ina219Reset    = 0x8000 // as at power-on (8.6.2.1, RST)
@@ -68,21 +68,21 @@ func (o *ina219Options) Check() []Problem {
 	return problems
 }
 
-// Pace is half a minute. Each measurement is an average of 68 ms: what flows between two
-// is not seen.
+// Pace is half a minute. Each measurement is an average over 68 ms; the current between two
+// readings is not measured.
 func (o *ina219Options) Pace() time.Duration { return 30 * time.Second }
 
-// Quantities are of the supply: voltage against ground, current through the shunt and
+// Quantities returns the voltage of the bus against ground, the current through the shunt, and
 // their product.
 func (o *ina219Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{voltage, current, watts}
 }
 
-// ina219Scale is the settings of the part for a shunt and a current.
+// ina219Scale holds the settings of the part for a shunt and a maximum current.
 type ina219Scale struct {
 	config, calibration uint16
-	max                 int     // of the shunt's register
-	step                float64 // of the current, in A
+	max                 int     // largest value of the shunt's register
+	step                float64 // resolution of the current in A
 }
 
 // scale finds the smallest range for the shunt, and the calibration
@@ -120,14 +120,14 @@ func (o *ina219Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, 
 	return s, nil
 }
 
-// ina219Sensor is one open part. It measures by itself, and is read.
+// ina219Sensor is one open part, which measures continuously.
 type ina219Sensor struct {
 	*i2c.Part
 	scale ina219Scale
 }
 
-// start resets the part, so that bits which somebody else has set are gone, and waits
-// until a measurement with the new settings is complete.
+// start resets the part, so that no settings of another program stay, and waits until a
+// measurement with the new settings is complete.
 func (s *ina219Sensor) start() error {
 	if err := s.WriteWord(ina219Config, ina219Reset); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if amps, err = s.ReadWord(ina219Current); err != nil {
 			return err
 		}
-		// Reading the power marks the measurement as read.
+		// Reading the power register clears CNVR.
 		if _, err = s.ReadWord(ina219Power); err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		return nil, err
 	}
 	v := float64(bus>>3) * 0.004
-	// 13 bits could be 32.76 V, and the part measures up to 32 V.
+	// The 13 bits reach 32.76 V, but the part measures only up to 32 V.
 	if bus>>3 > 8000 {
 		return nil, s.Explain(fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", v))
 	}
@@ -188,8 +188,8 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}, nil
 }
 
-// converted waits for a measurement that has not been read and returns the
-// register of the bus's voltage. The part makes one every 68 ms (8.6.3.2, CNVR).
+// converted waits for a new measurement, and returns the bus voltage register. The part makes
+// one every 68 ms (8.6.3.2, CNVR).
 func (s *ina219Sensor) converted() (bus uint16, err error) {
 	const ready = 2
 	for range 9 {
@@ -203,8 +203,8 @@ func (s *ina219Sensor) converted() (bus uint16, err error) {
 	return bus, errors.New("makes no measurement (has its power dipped?)")
 }
 
-// check makes sure that the part has its settings. A dip of its power takes the
-// calibration, and the current is then 0 whatever flows.
+// check returns an error if the part has lost its settings: a power dip clears the calibration,
+// and the part then always reports a current of 0.
 func (s *ina219Sensor) check() error {
 	config, err := s.ReadWord(ina219Config)
 	if err != nil {
@@ -221,15 +221,14 @@ func (s *ina219Sensor) check() error {
 	return nil
 }
 
-// overflows reports whether the current is not known: the shunt is at the end
-// of its range, or the part could not compute (OVF). The voltage of the bus is
-// measured on its own, and stays valid (8.6.3.2).
+// overflows reports whether the current is unknown: the shunt voltage is at the end of its
+// range, or the part could not compute (OVF). The bus voltage is still valid (8.6.3.2).
 func (c ina219Scale) overflows(bus uint16, shunt int16) bool {
 	const overflow = 1
 	return bus&overflow != 0 || int(shunt) >= c.max || int(shunt) <= -c.max
 }
 
-// overflowError says how much can be measured: the end of the shunt's range in A.
+// overflowError names the largest current that can be measured, in A.
 func (c ina219Scale) overflowError() error {
 	limit := float64(c.max) * c.step * float64(c.calibration) / 4096
 	return fmt.Errorf("more current than can be measured (%.4g A): raise max_current or take a smaller shunt", limit)

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// Registers of the LM75 and of all that are compatible with it.
+// Registers of the LM75 and its compatibles.
 const (
 	lm75Temp   = 0
 	lm75Config = 1 // of 8 bits
@@ -18,9 +18,9 @@ const (
 	lm75Over   = 3
 )
 
-// lm75Queue makes two measurements in a row decide about the alarm output in
-// place of one. It is not what power-up makes it, so that a dip of the part's
-// power shows: until it has measured again, what it reads is not a temperature.
+// lm75Queue sets the fault queue of the alarm output to two measurements. We do not need the
+// output. But the value differs from the one after power-up, so that check detects a power dip:
+// after one, the register has no temperature until the next measurement.
 const lm75Queue = 0x08
 
 // lm75Options are the options of kind lm75: National's thermometer on I2C and
@@ -40,8 +40,8 @@ func newLM75() Options {
 	}}
 }
 
-// Open opens the part and starts it. The driver is set in a copy, because it is not
-// the same function for two options that are equal.
+// Open opens the part and starts it. It sets driver in a copy of the options, because a reload
+// compares them, and two functions are never equal.
 func (o *lm75Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	driver := func(p *i2c.Part) thermometer { return lm75{p, o.Bits} }
 	options := o.thermometerOptions
@@ -49,8 +49,8 @@ func (o *lm75Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, er
 	return options.Open(ctx, h)
 }
 
-// Check cannot say whether the part has a choice of resolution: it has no id, and
-// [checkLM75] sees it once it is open.
+// Check cannot tell whether the part has a choice of resolution: it has no id. [checkLM75]
+// finds out when it is open.
 func (o *lm75Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if o.Bits != 0 && (o.Bits < 9 || o.Bits > 12) {
@@ -59,13 +59,13 @@ func (o *lm75Options) Check() []Problem {
 	return problems
 }
 
-// lm75 is such a part: ±2 °C, steps of 0.0625 to 0.5 °C.
+// lm75 is an LM75 or a compatible part: ±2 °C, steps of 0.0625 to 0.5 °C.
 type lm75 struct {
 	*i2c.Part
-	bits uint8 // 0: what the part has
+	bits uint8 // 0: the part has no choice
 }
 
-// start writes the settings and waits out a measurement with the former ones.
+// start writes the settings and waits for a measurement with them.
 func (s lm75) start() error {
 	if err := s.Command(lm75Config, s.settings()); err != nil {
 		return err
@@ -76,20 +76,21 @@ func (s lm75) start() error {
 	return s.Pause(s.settlingTime())
 }
 
-// settings are: awake, and the resolution where the part has a choice.
+// settings returns the value of lm75Config: not shut down, fault queue 2, and the resolution.
 func (s lm75) settings() byte {
 	return lm75Queue | (max(s.bits, 9)-9)<<5
 }
 
-// settlingTime is the longest that a measurement takes: 300 ms (LM75), or 150 ms with
-// 9 bits and twice that with each more (DS75); one may be under way.
+// settlingTime is twice the longest measurement, because one with the old settings may be
+// running. A measurement takes up to 300 ms (LM75), or 150 ms with 9 bits and twice as long with
+// each further bit (DS75).
 func (s lm75) settlingTime() time.Duration {
 	return 2 * max(300*time.Millisecond, 150*time.Millisecond<<(max(s.bits, 9)-9))
 }
 
-// check makes sure that the part has its settings and looks like an LM75, which
-// has no id: its alarm limits are temperatures, and the upper is above the lower
-// (80 and 75 °C, unless somebody has set them).
+// check checks that the part has its settings and looks like an LM75. It has no id, so check
+// looks at its alarm limits: both must be temperatures, the upper above the lower (80 and 75 °C
+// after power-up).
 func (s lm75) check() error {
 	var config [1]byte
 	if err := s.ReadRegister(lm75Config, config[:]); err != nil {
@@ -106,9 +107,10 @@ func (s lm75) check() error {
 	return checkLM75(s.settings(), config[0], int16(low), int16(high))
 }
 
-// checkLM75 is [lm75.check] for registers that were read.
+// checkLM75 does the checks of [lm75.check] on the values of the registers.
 func checkLM75(settings, config byte, low, high int16) error {
-	const coldest, hottest = -55 << 8, 0x7ff0 // 127.9375 °C: who wants no alarm sets the limit as high as it goes
+	// 127.9375 °C: programs switch the alarm off with the highest possible limit.
+	const coldest, hottest = -55 << 8, 0x7ff0
 	switch {
 	case low < coldest || high > hottest || low >= high:
 		return fmt.Errorf("this is not an LM75: its alarm limits are 0x%04x and 0x%04x", uint16(low), uint16(high))
@@ -120,8 +122,8 @@ func checkLM75(settings, config byte, low, high int16) error {
 	return nil
 }
 
-// celsius takes as many of the upper bits as any part means, of 1/256 °C; the
-// others are undefined. An LM75 has 9, an LM75B 11.
+// celsius uses only the upper bits that the part defines (LM75: 9, LM75B: 11). The word is in
+// 1/256 °C.
 func (s lm75) celsius(raw uint16) (float64, error) {
 	if raw == 0xffff {
 		return 0, errors.New("reads only 0xff (is it still wired?)")
@@ -130,7 +132,7 @@ func (s lm75) celsius(raw uint16) (float64, error) {
 	if bits == 0 {
 		bits = 11
 	}
-	// shifted there and back: undefined bits become zero, and the sign stays
+	// shift right and left: undefined bits become zero, the sign stays
 	t := int16(raw) >> (16 - bits) << (16 - bits)
 	return float64(t) / 256, nil
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// mcp23017Options are the options of kind mcp23017: a contact on one pin of
-// Microchip's port expander on I2C. Each pin is a sensor; they share the part and
-// touch the bits of their own pin alone.
+// mcp23017Options are the options of kind mcp23017: a contact on one pin of Microchip's port
+// expander on I2C (datasheet DS20001952). Each pin is a sensor. They share the part, and each
+// changes only the bits of its own pin.
 //
-// The part's interrupt is not used: it is asked. Where it is wired to the Pi, the
-// kernel's driver (dtoverlay=mcp23017) makes GPIO lines for kind contact of it.
+// The driver polls the part and does not use its interrupt. If the interrupt is wired to the Pi,
+// the kernel's driver (dtoverlay=mcp23017) provides GPIO lines for kind contact.
 type mcp23017Options struct {
 	onI2C
 	// A0 to A7, B0 to B7; according to Microchip since 2022, A7 and B7 are outputs only
@@ -29,8 +29,8 @@ type mcp23017Options struct {
 	contactCommon
 }
 
-// newMCP23017 asks ten times a second: each pin that is a sensor takes 2 ms of the bus
-// for that, so that 16 pins leave two thirds of it to others.
+// newMCP23017 polls ten times a second. Each pin needs 2 ms of bus time per poll, so 16 pins
+// use a third of the bus.
 func newMCP23017() Options {
 	return &mcp23017Options{
 		onI2C: newOnI2C("an MCP23017", 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27),
@@ -39,7 +39,7 @@ func newMCP23017() Options {
 }
 
 const (
-	// Faster, one part would fill a bus; slower, a door would open and shut unseen.
+	// Faster polling would fill the bus; slower polling would miss a door that opens and shuts.
 	minPoll = 10 * time.Millisecond
 	maxPoll = 10 * time.Second
 )
@@ -59,11 +59,11 @@ func (o *mcp23017Options) Check() []Problem {
 	return append(problems, o.check()...)
 }
 
-// bit is the pin's port, 0 for A and 1 for B, and its bit in the port's registers.
+// bit returns the port and the bit of the pin; see MCP23017Pin.
 func (o *mcp23017Options) bit() (port int, bit byte, ok bool) { return MCP23017Pin(o.Pin) }
 
-// MCP23017Pin is the port of a pin such as "B3", 0 for A and 1 for B, and its bit in the
-// port's registers.
+// MCP23017Pin returns the port of a pin such as "B3", 0 for A and 1 for B, and its bit in the
+// registers of the port. ok is false if there is no such pin.
 func MCP23017Pin(name string) (port int, bit byte, ok bool) {
 	if len(name) != 2 || name[0] != 'A' && name[0] != 'B' || name[1] < '0' || name[1] > '7' {
 		return 0, 0, false
@@ -71,13 +71,13 @@ func MCP23017Pin(name string) (port int, bit byte, ok bool) {
 	return int(name[0] - 'A'), 1 << (name[1] - '0'), true
 }
 
-// Claims is the pin: the others are free for other sensors.
+// Claims returns the pin: the others are free for other sensors.
 func (o *mcp23017Options) Claims() []string {
 	return []string{claim(o.I2C, o.Address) + " " + o.Pin}
 }
 
-// Open makes the pin an input and leaves the others as they are: they may be another
-// sensor's, or outputs of another program's.
+// Open makes the pin an input. It does not change the others: they may belong to other sensors,
+// or be outputs of another program.
 func (o *mcp23017Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -91,8 +91,8 @@ func (o *mcp23017Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor
 	return o.open("pin "+o.Pin, l, o.Pull), nil
 }
 
-// Registers of port A (table 3-5, IOCON.BANK = 0, as it is at power on); port B's
-// follow each.
+// Registers of port A (table 3-5, with IOCON.BANK = 0 as after power-on). The register of port
+// B follows each.
 const (
 	MCPDirection = 0x00 // IODIR: 1 is an input
 	MCPPolarity  = 0x02 // IPOL: 1 is inverted
@@ -120,7 +120,7 @@ func (l *mcp23017Line) configure(ctx context.Context) error {
 			return err
 		}
 		if err := CheckMCP23017(regs); err != nil {
-			return err // it is not ours to write to
+			return err // do not write to an unknown part
 		}
 		for _, set := range []struct {
 			reg byte
@@ -139,8 +139,8 @@ func (l *mcp23017Line) configure(ctx context.Context) error {
 	})
 }
 
-// Level reads the pin together with its settings: a part whose power has dipped
-// is without its pull-up, and its level means nothing.
+// Level reads the pin together with its settings. After a power dip the pull-up is off, and the
+// level has no meaning.
 func (l *mcp23017Line) Level(ctx context.Context) (high bool, err error) {
 	err = l.Measure(ctx, func() error {
 		regs, err := l.registers()
@@ -152,13 +152,13 @@ func (l *mcp23017Line) Level(ctx context.Context) (high bool, err error) {
 	return high, err
 }
 
-// registers reads all that matter in one transfer: they are of one moment.
+// registers reads all registers in one transfer, so that they are consistent.
 func (l *mcp23017Line) registers() ([]byte, error) {
 	regs := make([]byte, mcpRegisters)
 	return regs, l.ReadRegister(MCPDirection, regs)
 }
 
-// decode takes the level out of the registers, if the pin still has its settings.
+// decode returns the level of the pin, or an error if the pin has lost its settings.
 func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {
 	if err := CheckMCP23017(regs); err != nil {
 		return false, err
@@ -171,10 +171,10 @@ func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {
 	return is(MCPLevel), nil
 }
 
-// CheckMCP23017 tells an MCP23017 in the mode of its power on from other parts and from a
-// bus that reads the same for ever: IOCON is the same at both addresses, its bit 0 does not
-// exist and reads 0, and neither BANK nor SEQOP is set, which would put the registers
-// elsewhere. It takes the registers from the first on, 12 at least.
+// CheckMCP23017 returns an error unless the registers are those of an MCP23017 in the mode after
+// power-on: IOCON is the same at both addresses, its unimplemented bit 0 reads 0, and neither
+// BANK nor SEQOP is set, which would change the addresses of the registers. So it detects other
+// parts and a dead bus. regs are the registers from the first on, at least 12.
 func CheckMCP23017(regs []byte) error {
 	const bank, seqop, unimplemented = 0x80, 0x20, 0x01
 	a, b := regs[mcpControl], regs[mcpControl+1]
@@ -184,7 +184,7 @@ func CheckMCP23017(regs []byte) error {
 	return nil
 }
 
-// withBit is a register with one bit as it shall be.
+// withBit returns was with one bit set or cleared.
 func withBit(was, bit byte, one bool) byte {
 	if one {
 		return was | bit
@@ -192,7 +192,7 @@ func withBit(was, bit byte, one bool) byte {
 	return was &^ bit
 }
 
-// WaitEdges waits until the pin is to be read again: the part announces no edges.
+// WaitEdges waits for the poll interval: without the interrupt the part reports no edges.
 func (l *mcp23017Line) WaitEdges(ctx context.Context, timeout time.Duration, _ []gpio.Edge) (int, error) {
 	_ = host.Sleep(ctx, min(timeout, l.poll))
 	return 0, nil

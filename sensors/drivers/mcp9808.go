@@ -16,9 +16,9 @@ const (
 	mcp9808Resolution = 8 // of 8 bits
 )
 
-// mcp9808Settings are: measuring by itself, alarm output off. The hysteresis of
-// the output, which then means nothing, is not what power-up makes it, so that a
-// dip of the part's power shows: until it has measured again, it reads 0 °C.
+// mcp9808Settings are: continuous measurement, alarm output off, and a hysteresis of the output.
+// The hysteresis has no effect, but differs from the one after power-up, so that check detects a
+// power dip: after one, the part reads 0 °C until the next measurement.
 const mcp9808Settings = 0x0200
 
 // The pins A0 to A2 are the lowest bits.
@@ -37,7 +37,7 @@ var driveMCP9808 = func(p *i2c.Part) thermometer { return mcp9808{p} }
 // at most 250 ms old.
 type mcp9808 struct{ *i2c.Part }
 
-// start makes sure of the part by its ids, so that nothing is written to another one.
+// start checks the ids of the part, so that it writes nothing to another one.
 func (s mcp9808) start() error {
 	maker, err := s.ReadWord(mcp9808Maker)
 	if err != nil {
@@ -55,8 +55,7 @@ func (s mcp9808) start() error {
 	return s.set()
 }
 
-// set writes the settings and the finest resolution, and waits until a measurement with
-// them is there.
+// set writes the settings and the finest resolution, and waits for a measurement with them.
 func (s mcp9808) set() error {
 	if err := s.WriteWord(mcp9808Config, mcp9808Settings); err != nil {
 		return err
@@ -67,10 +66,10 @@ func (s mcp9808) set() error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	return s.Pause(500 * time.Millisecond) // a measurement may be under way
+	return s.Pause(500 * time.Millisecond) // the running measurement and the next one
 }
 
-// check makes sure that the part has its settings.
+// check returns an error if the part has lost its settings.
 func (s mcp9808) check() error {
 	config, err := s.ReadWord(mcp9808Config)
 	if err == nil && config != mcp9808Settings {
@@ -80,6 +79,6 @@ func (s mcp9808) check() error {
 	return err
 }
 
-// celsius is the lower 13 bits, of 0.0625 °C each, the first of them the sign;
-// the upper three compare with the alarm limits (5.1.3).
+// celsius converts the lower 13 bits, signed, in steps of 0.0625 °C. The upper three bits
+// compare the temperature with the alarm limits (5.1.3).
 func (mcp9808) celsius(raw uint16) (float64, error) { return float64(int16(raw<<3)>>3) / 16, nil }

@@ -14,7 +14,7 @@ import (
 
 // pcf8574Options are the options of kind pcf8574: a contact on one pin of NXP's and TI's port
 // expander on I2C (TI SCPS068K). Each pin is a sensor; outputs may be on other pins of the
-// part. The driver follows the datasheet; it was not tried with a part.
+// part. The driver follows the datasheet; it was not tested with a real part.
 type pcf8574Options struct {
 	onI2C
 	// P0 to P7
@@ -24,8 +24,8 @@ type pcf8574Options struct {
 	contactCommon
 }
 
-// newPCF8574 knows the addresses of the PCF8574 and those of the PCF8574A. It asks as often as
-// an MCP23017 is asked.
+// newPCF8574 has the addresses of the PCF8574 and of the PCF8574A. It polls as often as
+// newMCP23017.
 func newPCF8574() Options {
 	return &pcf8574Options{
 		onI2C: newOnI2C("a PCF8574", 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27,
@@ -46,7 +46,7 @@ func (o *pcf8574Options) Check() []Problem {
 	return append(problems, o.check()...)
 }
 
-// PCF8574Pin is the bit of a pin such as "P3".
+// PCF8574Pin returns the bit of a pin such as "P3". ok is false if there is no such pin.
 func PCF8574Pin(name string) (bit byte, ok bool) {
 	if len(name) != 2 || name[0] != 'P' || name[1] < '0' || name[1] > '7' {
 		return 0, false
@@ -54,13 +54,13 @@ func PCF8574Pin(name string) (bit byte, ok bool) {
 	return 1 << (name[1] - '0'), true
 }
 
-// Claims is the pin: the others are free for other sensors and for outputs.
+// Claims returns the pin: the others are free for other sensors and for outputs.
 func (o *pcf8574Options) Claims() []string {
 	return []string{claim(o.I2C, o.Address) + " " + o.Pin}
 }
 
-// Open makes the pin an input, which is a pin that is high: the part then holds it with a
-// current of 0.1 mA, and a contact to ground pulls it low. Other pins keep their level.
+// Open makes the pin an input by setting it high: the part then pulls it up with 0.1 mA, and a
+// contact to ground pulls it low. Other pins keep their levels.
 func (o *pcf8574Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -83,8 +83,8 @@ type pcf8574Line struct {
 	poll time.Duration
 }
 
-// Level reads the pin. The part has no register that tells what a pin was set to: after power
-// on all are high, and so inputs.
+// Level reads the pin. No settings need a check: after power-on all pins are high, and so
+// inputs.
 func (l *pcf8574Line) Level(ctx context.Context) (high bool, err error) {
 	err = l.Measure(ctx, func() error {
 		levels, err := PCF8574Levels(l.Part)
@@ -94,16 +94,15 @@ func (l *pcf8574Line) Level(ctx context.Context) (high bool, err error) {
 	return high, err
 }
 
-// WaitEdges waits until the pin is to be read again: the part announces no edges.
+// WaitEdges waits for the poll interval: without an interrupt line the part reports no edges.
 func (l *pcf8574Line) WaitEdges(ctx context.Context, timeout time.Duration, _ []gpio.Edge) (int, error) {
 	_ = host.Sleep(ctx, min(timeout, l.poll))
 	return 0, nil
 }
 
-// DrivePCF8574 sets one pin, within [i2c.Part.MeasureExclusive]. All pins are written in one
-// byte: those that are neither inputs nor outputs of ours keep the level that they have.
-// Another output that was on before the agent was killed stays as it is until its own line is
-// opened.
+// DrivePCF8574 sets one pin. The caller must be within [i2c.Part.MeasureExclusive]. A write sets
+// all pins of the part, so pins that we do not use yet are written with their current levels:
+// an output that was on before the agent was killed stays on until its own line is opened.
 func DrivePCF8574(p *i2c.Part, latch *driver.Latch, bit byte, high bool) error {
 	levels, err := PCF8574Levels(p)
 	if err != nil {
@@ -117,13 +116,13 @@ func DrivePCF8574(p *i2c.Part, latch *driver.Latch, bit byte, high bool) error {
 	return nil
 }
 
-// PCF8574Levels are the levels of all pins, within [i2c.Part.Measure].
+// PCF8574Levels returns the levels of all pins. The caller must be within [i2c.Part.Measure].
 func PCF8574Levels(p *i2c.Part) (byte, error) {
 	var r [1]byte
 	if err := p.Receive(r[:]); err != nil {
 		return 0, err
 	}
-	if r[0] == 0 { // which is a value, and what a bus reads that is held low
+	if r[0] == 0 { // all pins low, or a bus that is held low
 		return 0, p.CheckSDAHigh()
 	}
 	return r[0], nil

@@ -14,24 +14,24 @@ import (
 
 const scd4xAddress = 0x62 // the only one
 
-// scd4xCommand is a command of the SCD4x (datasheet 1.3, 3.4). While the part
-// measures it takes those alone that read or stop.
+// scd4xCommand is a command of the SCD4x (datasheet 1.3, 3.4). While the part measures, it
+// accepts only commands that read or stop.
 type scd4xCommand uint16
 
 const (
 	scd4xStart    scd4xCommand = 0x21b1 // a measurement every 5 s
 	scd4xStop     scd4xCommand = 0x3f86
-	scd4xWake     scd4xCommand = 0x36f6 // of an SCD41 that was powered down, which never acknowledges it
+	scd4xWake     scd4xCommand = 0x36f6 // for an SCD41 that was powered down; it does not acknowledge it
 	scd4xReady    scd4xCommand = 0xe4b8
 	scd4xRead     scd4xCommand = 0xec05
-	scd4xReload   scd4xCommand = 0x3646 // the settings that the part keeps
+	scd4xReload   scd4xCommand = 0x3646 // load the stored settings
 	scd4xSerial   scd4xCommand = 0x3682
 	scd4xAltitude scd4xCommand = 0x2427
 	scd4xPressure scd4xCommand = 0xe000
 )
 
-// scd4xOptions are the options of kind scd4x, Sensirion's CO2 meters SCD40 and
-// SCD41 on I2C, which are thermometers and hygrometers too.
+// scd4xOptions are the options of kind scd4x, Sensirion's SCD40 and SCD41 on I2C, which measure
+// CO2, temperature and humidity.
 type scd4xOptions struct {
 	onI2C
 	// above the sea in metres, 0 to 3000: thin air holds less CO2; without it and pressure,
@@ -41,10 +41,10 @@ type scd4xOptions struct {
 	Pressure *int `yaml:"pressure"`
 }
 
-// newSCD4x leaves the part the altitude that it keeps.
+// newSCD4x has no default altitude: the part uses its stored one.
 func newSCD4x() Options { return &scd4xOptions{onI2C: newOnI2C("an SCD4x", scd4xAddress)} }
 
-// Check has the bounds of the datasheet (set_sensor_altitude, set_ambient_pressure).
+// Check applies the bounds of the datasheet (set_sensor_altitude, set_ambient_pressure).
 func (o *scd4xOptions) Check() []Problem {
 	problems := o.onI2C.Check()
 	if a := o.Altitude; a != nil && (*a < 0 || *a > 3000) {
@@ -59,17 +59,17 @@ func (o *scd4xOptions) Check() []Problem {
 	return problems
 }
 
-// Pace leaves out five of six measurements: the part makes one every 5 s, and a room's
-// air takes minutes to change.
+// Pace skips five of six measurements: the part makes one every 5 s, but the air of a room
+// takes minutes to change.
 func (o *scd4xOptions) Pace() time.Duration { return 30 * time.Second }
 
-// Quantities are all three, of one measurement.
+// Quantities returns all three, which come from one measurement.
 func (o *scd4xOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{driver.CarbonDioxide, humidity, temperature}
 }
 
-// Open makes sure that the part is an SCD4x and sets it measuring. The first
-// measurement is there 5 s later.
+// Open checks that the part is an SCD4x and starts its periodic measurement. The first value is
+// ready 5 s later.
 func (o *scd4xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -82,16 +82,16 @@ func (o *scd4xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, e
 	return s, nil
 }
 
-// scd4xSensor is one open part. It measures by itself, and is read.
+// scd4xSensor is one open part, which measures periodically.
 type scd4xSensor struct {
 	*i2c.Part
 	last []uint16 // the measurement that was read last
 }
 
-// start wakes the part, stops what may be running, since nobody knows with which
-// settings, and begins afresh with those that the part keeps.
+// start wakes the part, stops a measurement that may be running with unknown settings, and
+// starts it again with the settings that are stored in the part.
 func (s *scd4xSensor) start(o *scd4xOptions) error {
-	// It is not acknowledged by a part that was powered down.
+	// A part that was powered down does not acknowledge it.
 	s.TryCommand(byte(scd4xWake>>8), byte(scd4xWake&0xff))
 	if err := s.Pause(30 * time.Millisecond); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (s *scd4xSensor) start(o *scd4xOptions) error {
 	if err := s.send(scd4xReload, 30*time.Millisecond); err != nil {
 		return err
 	}
-	if _, err := s.ask(scd4xSerial, 3); err != nil { // its checksums prove what it is
+	if _, err := s.ask(scd4xSerial, 3); err != nil { // valid checksums show that it is an SCD4x
 		return err
 	}
 	if err := s.compensate(o); err != nil {
@@ -111,9 +111,9 @@ func (s *scd4xSensor) start(o *scd4xOptions) error {
 	return s.send(scd4xStart, 0)
 }
 
-// compensate tells the part what the air weighs: CO2 is counted in a volume, and thin air
-// holds fewer molecules. Neither setting is written to the part's memory, which bears
-// only 2000 writes.
+// compensate sets the altitude or the pressure, which the part needs to compute ppm: thin air
+// has fewer molecules in a volume. Neither is stored in the part's EEPROM, which allows only
+// 2000 writes.
 func (s *scd4xSensor) compensate(o *scd4xOptions) error {
 	switch {
 	case o.Altitude != nil:
@@ -145,15 +145,15 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		measured{temperature, celsius, limits{-10, 60}})
 }
 
-// readNew reads the measurement, which the part then no longer has. One that is the
-// same as the last in all 48 bits, and is still there, was not measured.
+// readNew reads a measurement, which clears it in the part. It returns an error if all 48 bits
+// are the same as before and the part still says that a measurement is ready: then the part
+// does not measure any more.
 func (s *scd4xSensor) readNew() ([]uint16, error) {
 	words, err := s.ask(scd4xRead, 3)
 	if err != nil {
 		return nil, err
 	}
-	// 48 equal bits may be chance in a sealed box: a part that has no other measurement
-	// ready after the read has made this one.
+	// Equal bits can be chance in a sealed box: then no measurement is ready after the read.
 	if slices.Equal(words, s.last) {
 		ready, err := s.ready()
 		if err != nil {
@@ -173,8 +173,7 @@ func (s *scd4xSensor) ready() (bool, error) {
 	return err == nil && status[0]&0x07ff != 0, err // the lower 11 bits
 }
 
-// await waits until there is a measurement, at most as long as one takes and a
-// second.
+// await waits until a measurement is ready, for at most one interval of 5 s and another second.
 func (s *scd4xSensor) await() error {
 	const longest = 6 * time.Second
 	for until := time.Now().Add(longest); ; {
@@ -190,7 +189,7 @@ func (s *scd4xSensor) await() error {
 	}
 }
 
-// send sends a command and waits as long as the part takes for it.
+// send sends a command and waits until the part has executed it.
 func (s *scd4xSensor) send(c scd4xCommand, takes time.Duration) error {
 	if err := s.Command(byte(c>>8), byte(c)); err != nil {
 		return err
@@ -207,12 +206,12 @@ func (s *scd4xSensor) set(c scd4xCommand, word uint16) error {
 	return s.Pause(time.Millisecond)
 }
 
-// ask sends a command that is answered with words, which have checksums.
+// ask sends a command and reads n words of its answer, each with a checksum.
 func (s *scd4xSensor) ask(c scd4xCommand, n int) ([]uint16, error) {
 	return s.Part.Query(time.Millisecond, 0xff, n, byte(c>>8), byte(c))
 }
 
-// scd4xDecode is CO2 in ppm, T = -45 + 175*w/65535 °C and RH = 100*w/65535 %
+// scd4xDecode returns CO2 in ppm, T = -45 + 175*w/65535 °C and RH = 100*w/65535 %
 // (read_measurement).
 func scd4xDecode(words [3]uint16) (co2, celsius, percent float64) {
 	return float64(words[0]), -45 + 175*float64(words[1])/65535, 100 * float64(words[2]) / 65535

@@ -11,30 +11,30 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// What the part works out of the hydrogen and the ethanol that it measures. The carbon dioxide
-// is an estimate from people's breath, and no measurement of it.
+// The part computes both from the hydrogen and ethanol that it measures. The carbon dioxide is
+// an estimate that assumes people as the source, not a measurement.
 var (
 	equivalentCO2 = sensors.Quantity{Name: "equivalent_co2", Unit: "ppm", Class: driver.CarbonDioxide.Class}
 	totalVOC      = sensors.Quantity{Name: "tvoc", Unit: "ppb", Class: "volatile_organic_compounds_parts"}
 )
 
 // sgp30Options are the options of kind sgp30, Sensirion's gas sensor on I2C. The driver
-// follows the datasheet; it was not tried with a part.
+// follows the datasheet; it was not tested with a real part.
 type sgp30Options struct{ onI2C }
 
 // The address is fixed.
 func newSGP30() Options { return &sgp30Options{newOnI2C("an SGP30", 0x58)} }
 
-// Pace is what the part needs: it adapts its baseline with each measurement, and is made for
-// one a second (6.3). `average: 60` with `every: 1m` makes one reading of sixty.
+// Pace is one second, which the part needs: it adapts its baseline with each measurement (6.3).
+// `average: 60` with `every: 1m` makes one reading of sixty measurements.
 func (o *sgp30Options) Pace() time.Duration { return time.Second }
 
 func (o *sgp30Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{equivalentCO2, totalVOC}
 }
 
-// Open makes sure that the part is an SGP30 and starts its measurements. It forgets its
-// baseline, which it learns within 12 hours.
+// Open checks that the part is an SGP30 and starts its measurements. This resets the baseline,
+// which the part learns within 12 hours.
 func (o *sgp30Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -54,12 +54,12 @@ type sgp30Sensor struct {
 	started time.Time
 }
 
-// sgp30WarmUp is for how long the part sends fixed values, 400 ppm and 0 ppb (6.3).
+// sgp30WarmUp is how long the part sends the fixed values 400 ppm and 0 ppb (6.3).
 const sgp30WarmUp = 15 * time.Second
 
-// start reads the serial number and the feature set, whose upper four bits are 0 of an SGP30
-// and 1 of an SGPC3, which has the same address and other commands (6.4, 6.5), and starts the
-// measurements (table 10).
+// start reads the serial number and the feature set, and starts the measurements (table 10).
+// The upper four bits of the feature set are 0 for an SGP30, and 1 for an SGPC3, which has the
+// same address but other commands (6.4, 6.5).
 func (s *sgp30Sensor) start() error {
 	if _, err := s.Query(time.Millisecond, sgpCRC, 3, 0x36, 0x82); err != nil {
 		return err
@@ -77,8 +77,8 @@ func (s *sgp30Sensor) start() error {
 	return s.Pause(10 * time.Millisecond)
 }
 
-// Next measures once, in 12 ms. There are no samples while the part warms up, in which it has
-// to be asked all the same.
+// Next measures once, in 12 ms. It returns no samples during warm-up, but the part needs the
+// measurements.
 func (s *sgp30Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var words []uint16
 	err := s.Measure(ctx, func() (err error) {

@@ -13,16 +13,16 @@ const (
 	tmp102Config = 1
 )
 
-// tmp102Settings are 12 bits (EM off), measuring by itself 4 times a second, and
-// two measurements in a row to decide about the alarm output. Power-up makes that
-// one, so that a dip of the part's power shows: until it has measured again, it
-// reads 0 °C.
+// tmp102Settings are: 12 bits (EM off), continuous at 4 measurements per second, and a fault
+// queue of two measurements for the alarm output. We do not need the output. But the queue
+// differs from the one after power-up, so that check detects a power dip: after one, the part
+// reads 0 °C until the next measurement.
 const (
 	tmp102Settings = 0x6880
-	tmp102Own      = 0x8020 // OS and AL, which the part sets as it likes
+	tmp102Own      = 0x8020 // OS and AL, which the part changes itself
 )
 
-// The pin ADD0 to ground is 0x48, to V+ 0x49, to SDA 0x4a, to SCL 0x4b.
+// The pin ADD0 at ground is 0x48, at V+ 0x49, at SDA 0x4a, at SCL 0x4b.
 func newTMP102() Options {
 	return &thermometerOptions{
 		onI2C:    newOnI2C("a TMP102", 0x48, 0x49, 0x4a, 0x4b),
@@ -38,7 +38,7 @@ var driveTMP102 = func(p *i2c.Part) thermometer { return tmp102{p} }
 // at most 300 ms old.
 type tmp102 struct{ *i2c.Part }
 
-// start writes the settings and waits until a measurement with them is there.
+// start writes the settings and waits for a measurement with them.
 func (s tmp102) start() error {
 	if err := s.WriteWord(tmp102Config, tmp102Settings); err != nil {
 		return err
@@ -46,11 +46,11 @@ func (s tmp102) start() error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	return s.Pause(300 * time.Millisecond) // a turn of 250 ms and a measurement of at most 35 ms
+	return s.Pause(300 * time.Millisecond) // a cycle of 250 ms and a measurement of at most 35 ms
 }
 
-// check makes sure that the part is one and has its settings: it has no id, and
-// the two bits R always read 1.
+// check returns an error if the part has other settings. It has no id, but its two bits R
+// always read 1.
 func (s tmp102) check() error {
 	config, err := s.ReadWord(tmp102Config)
 	if err == nil && config&^tmp102Own != tmp102Settings {
@@ -60,5 +60,5 @@ func (s tmp102) check() error {
 	return err
 }
 
-// celsius is the upper 12 bits, of 0.0625 °C each (6.5.2).
+// celsius converts the upper 12 bits, in steps of 0.0625 °C (6.5.2).
 func (tmp102) celsius(raw uint16) (float64, error) { return float64(int16(raw)>>4) / 16, nil }

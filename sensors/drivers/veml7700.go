@@ -20,24 +20,24 @@ const (
 	vemlLight  = 0x04 // ALS
 )
 
-// vemlOff is the configuration in which the part rests: ALS_SD.
+// vemlOff is the configuration that shuts the part down: ALS_SD.
 const vemlOff = 0x0001
 
 // veml7700Options are the options of kind veml7700, Vishay's light meter on I2C. The driver
-// follows the datasheet and the application note 84323; it was not tried with a part.
+// follows the datasheet and the application note 84323; it was not tested with a real part.
 type veml7700Options struct{ onI2C }
 
 // The address is fixed.
 func newVEML7700() Options { return &veml7700Options{newOnI2C("a VEML7700", 0x10)} }
 
-// Pace is that of a BH1750.
+// Pace is half a minute, as for a BH1750.
 func (o *veml7700Options) Pace() time.Duration { return 30 * time.Second }
 
 func (o *veml7700Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{driver.Illuminance}
 }
 
-// Open switches off power saving, which would make measurements rarer.
+// Open switches power saving off, which would make measurements less frequent.
 func (o *veml7700Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -61,26 +61,26 @@ func (o *veml7700Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor
 type vemlRange struct {
 	config uint16
 	takes  time.Duration // the integration time
-	lux    float64       // of one count
-	dim    bool          // a gain of 2, with which the part is linear
+	lux    float64       // per count
+	dim    bool          // the gain is 2, at which the part is linear
 }
 
-// The ranges that are used. A count at the gain 2 in 800 ms is 0.0042 lx (84286 revision 1.7
-// of November 2023; the revisions before had 0.0036, which Vishay has said was wrong).
+// The three ranges of the driver. At gain 2 and 800 ms a count is 0.0042 lx (84286 revision 1.7
+// of November 2023; earlier revisions had 0.0036, which Vishay has corrected).
 var (
 	vemlMiddle = vemlRange{config: 2 << 11, takes: 100 * time.Millisecond, lux: 0.0042 * 16 * 8}            // gain 1/8
 	vemlBright = vemlRange{config: 2<<11 | 12<<6, takes: 25 * time.Millisecond, lux: 0.0042 * 16 * 32}      // gain 1/8
 	vemlDim    = vemlRange{config: 1<<11 | 2<<6, takes: 400 * time.Millisecond, lux: 0.0042 * 2, dim: true} // gain 2
 )
 
-// Within these counts a range is right (84323, the flow chart).
+// A count between these two needs no other range (84323, flow chart).
 const vemlFew, vemlMany = 100, 10000
 
-// veml7700Sensor is one open part. It rests between measurements.
+// veml7700Sensor is one open part. It is shut down between measurements.
 type veml7700Sensor struct{ *i2c.Part }
 
-// Next measures, in 0.15 s, and again in another range where it is dark or bright, in 0.6 s:
-// illuminance in lx, from 0.0084 to 140,000.
+// Next measures the illuminance in lx, from 0.0084 to 140,000, in 0.15 s. In dark or bright
+// light it measures again in another range, which takes up to 0.6 s.
 func (s *veml7700Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var lux float64
 	err := s.Measure(ctx, func() (err error) {
@@ -93,7 +93,7 @@ func (s *veml7700Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{{Quantity: driver.Illuminance.Name, Value: lux}}, nil
 }
 
-// measure picks the range by what the middle one counts.
+// measure chooses the range by the count in the middle one.
 func (s *veml7700Sensor) measure() (lux float64, err error) {
 	r := vemlMiddle
 	count, err := s.count(r)
@@ -110,13 +110,13 @@ func (s *veml7700Sensor) measure() (lux float64, err error) {
 	return r.illuminance(count)
 }
 
-// count measures in a range. The settings are read with the count: a part whose power has
-// dipped rests, and has the count of before.
+// count measures in a range. It also checks the settings: after a power dip the part is shut
+// down and does not measure.
 func (s *veml7700Sensor) count(r vemlRange) (uint16, error) {
 	if err := s.write(vemlConfig, r.config); err != nil {
 		return 0, err
 	}
-	// 2.5 ms to start, and half as much again, because the integration time is not exact.
+	// 2.5 ms to start up, and 1.5 times the integration time, which is not exact.
 	if err := s.Pause(5*time.Millisecond + r.takes*3/2); err != nil {
 		return 0, err
 	}
@@ -132,19 +132,19 @@ func (s *veml7700Sensor) count(r vemlRange) (uint16, error) {
 		return 0, fmt.Errorf("settings read 0x%04x, not 0x%04x (is it a VEML7700? has its power dipped?)",
 			config, r.config)
 	}
-	// It is switched off before the next range is set, as 84323 has it.
+	// Shut down before the next range is set, as 84323 requires.
 	return count, s.write(vemlConfig, vemlOff)
 }
 
-// maxVEMLLux is the most that the part can measure, by its datasheet.
+// maxVEMLLux is the maximum illuminance of the datasheet.
 const maxVEMLLux = 140_000
 
-// illuminance is what a count means. At the gain 1/8 the part is not linear, and Vishay has a
-// polynomial for that (84323, "correction formula").
+// illuminance converts a count to lx. At gain 1/8 the part is not linear: the polynomial is from
+// Vishay (84323, "correction formula").
 func (r vemlRange) illuminance(count uint16) (float64, error) {
 	x := float64(count) * r.lux
 	if r.dim {
-		// A lamp that was switched on between the two measurements.
+		// Perhaps a lamp was switched on between the two measurements.
 		if count == 0xffff {
 			return 0, fmt.Errorf("the light changed while it was measured (more than %.0f lx)", x)
 		}

@@ -1,6 +1,6 @@
-// Package driver has what every kind of sensor is made of, and what kinds share: their
-// options, the machine that they are connected to, and the quantities that several of them
-// measure. The kinds are in package drivers, and in packages below it by family.
+// Package driver has the types that every kind of sensor implements or uses: its options, the
+// hardware of the machine, and quantities that several kinds measure. The kinds are in package
+// drivers, and in the packages below it by family.
 package driver
 
 import (
@@ -11,43 +11,44 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A Kind is one line in a table of what can be read. docs/sensors.md is made
-// of it, of the options' keys with their `doc` tags, and of their defaults.
+// A Kind is one entry in the table of kinds. docs/sensors.md is generated from it, from the keys
+// and comments of its options, and from their defaults.
 type Kind struct {
-	New    func() Options // the options before the file is read
-	Part   string         // what it reads, as its makers call it
+	New    func() Options // returns the default options
+	Part   string         // the parts that it reads, by their makers' names
 	Source string         // the datasheet or specification that the driver follows
 }
 
-// Options are one sensor's options of its kind. The implementation is a
-// pointer to a struct whose yaml tags are the keys; package config fills it.
+// Options are the options of one sensor of a kind. The implementation is a pointer to a struct
+// whose yaml tags are the keys; package config fills it.
 type Options interface {
-	// Check says what is wrong with the options, off the target too.
+	// Check returns what is wrong with the options. It does not look at the hardware, so that
+	// it gives the same result on another machine.
 	Check() []Problem
-	// Pace is the time between two measurements if the file does not say;
-	// 0 for a kind that waits for events and takes no `every`.
+	// Pace is the default time between two measurements. It is 0 for a kind that waits for
+	// events and has no `every`.
 	Pace() time.Duration
-	// Quantities are what the sensor measures, known before it is opened.
+	// Quantities returns what the sensor measures. It is known before Open.
 	Quantities() []sensors.Quantity
 	// Open opens the device.
 	Open(context.Context, *Hardware) (sensors.Sensor, error)
 }
 
-// A Claimer is Options that know which hardware their sensor has for itself: the names of
-// its lines or addresses, written the same by all kinds, so that no two sensors have one.
-// Claims is called only after Check has found nothing wrong.
+// A Claimer is implemented by Options whose sensor needs hardware for itself. Claims returns the
+// names of its lines or addresses, in the same form for all kinds, so that no two sensors use the
+// same one. It is called only after Check has found nothing wrong.
 type Claimer interface{ Claims() []string }
 
-// A Sharer is Options whose sensor shares a bus with others, which all have the same settings
-// for it. Shares returns the name of the bus and the settings, as a person writes them. It is
-// called only after Check has found nothing wrong.
+// A Sharer is implemented by Options whose sensor shares a bus with others that must have the
+// same settings for it. Shares returns the name of the bus, and the settings in the form of the
+// configuration. It is called only after Check has found nothing wrong.
 type Sharer interface{ Shares() (bus, settings string) }
 
-// A Commander is Options that may name a program, which the agent runs with its own
-// rights.
+// A Commander is implemented by Options that may name a program, which the agent runs with its
+// own rights.
 type Commander interface{ RunsCommand() bool }
 
-// A Problem is something that a person has to change.
+// A Problem is a mistake in the configuration that the user must correct.
 type Problem struct {
 	Key  string // the option's key, "wave.period" in a nested one; empty for the sensor as a whole
 	Text string // what is wrong and what to write instead
