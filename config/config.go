@@ -32,6 +32,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -189,7 +190,9 @@ func unreadable(err error, h hints) string {
 		return fmt.Sprintf("%v: write one, with at least %q and %q, or name another with -c FILE",
 			err, h.smallest[0], h.smallest[1])
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("%v: the user that runs %s has to be able to read it", err, h.program)
+		return fmt.Sprintf("%v: the user that runs %s has to be able to read it; for any other user, sudo", err, h.program)
+	case errors.Is(err, syscall.EISDIR):
+		return fmt.Sprintf("%v: name the file in it with -c FILE", err)
 	}
 	return err.Error()
 }

@@ -273,8 +273,15 @@ func (f *finder) entry(indent int) *fault {
 	// "kind:contact, gpio: 17" is one key with a second colon to YAML; the missing
 	// space is what the person has to see.
 	wrong := f.value()
-	if word := glued(f.text[key:colon]); wrong != nil && word != "" {
+	if wrong == nil {
+		return nil
+	}
+	if word := glued(f.text[key:colon]); word != "" {
 		return faultAt(key, noBlank, word+": ")
+	}
+	// So is "door {kind: contact, gpio: 17}" one key.
+	if word, _, found := strings.Cut(f.text[key:colon], " {"); found && isWord(word) {
+		return faultAt(key, noColon, word+": ")
 	}
 	return wrong
 }

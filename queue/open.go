@@ -65,6 +65,8 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 			ErrPath, opt.Path, err)
 	case isPathError(err):
 		return nil, fmt.Errorf("%w %s: %w: set queue.path", ErrPath, opt.Path, err)
+	case errors.Is(err, ErrLocked):
+		return nil, fmt.Errorf("queue %s: %w: end that process, or set another queue.path", opt.Path, err)
 	default:
 		return nil, fmt.Errorf("queue %s: %w", opt.Path, err)
 	}

@@ -363,7 +363,8 @@ func TestRefusedStartIsNotCounted(t *testing.T) {
 	defer h.end()
 	for range 3 {
 		if _, err := Open(h.opt, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrLocked) ||
-			!strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+			!strings.Contains(err.Error(), fmt.Sprintf("process %d: end that process, or set another queue.path",
+				os.Getpid())) {
 			t.Errorf("got %v", err)
 		}
 	}

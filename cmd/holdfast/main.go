@@ -159,7 +159,11 @@ func parse(f *flag.FlagSet, args []string, maxArgs int) error {
 		return usageError{fmt.Errorf("see %s -h", f.Name())}
 	}
 	if f.NArg() > maxArgs {
-		return usageError{fmt.Errorf("%s takes no argument %q", f.Name(), f.Arg(maxArgs))}
+		hint := ""
+		if f.Lookup("c") != nil {
+			hint = "; -c FILE names the configuration"
+		}
+		return usageError{fmt.Errorf("%s takes no argument %q%s", f.Name(), f.Arg(maxArgs), hint)}
 	}
 	return nil
 }

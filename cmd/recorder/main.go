@@ -142,7 +142,8 @@ func (l line) parse(args []string, minArgs, maxArgs int) (rest []string, err err
 	}
 	switch {
 	case maxArgs >= 0 && len(rest) > maxArgs:
-		return nil, usageError{fmt.Errorf("%s takes no argument %q", l.Name(), rest[maxArgs])}
+		return nil, usageError{fmt.Errorf("%s takes no argument %q; -c FILE names the configuration", l.Name(),
+			rest[maxArgs])}
 	case len(rest) < minArgs:
 		return nil, usageError{fmt.Errorf("%s needs an argument: see holdfast-recorder help", l.Name())}
 	}

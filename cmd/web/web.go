@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/config"
@@ -86,6 +87,9 @@ func Protect(h http.Header, policy string) {
 func Keep(ctx context.Context, opt *config.Status, log *slog.Logger, serve func() error) error {
 	for logged := ""; ctx.Err() == nil; {
 		err := serve()
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w: end the program that listens there, or set another status.listen", err)
+		}
 		if ctx.Err() == nil && err.Error() != logged {
 			log.Warn("no status page", "listen", opt.Listen, "err", err, "retry_every", retryListen)
 			logged = err.Error()

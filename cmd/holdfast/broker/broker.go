@@ -66,7 +66,7 @@ func Listen(addr, password string, log *slog.Logger) (*Broker, error) {
 func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("embedded broker: %w", err)
+		return nil, fmt.Errorf("embedded broker: %w: set another mqtt.embedded.listen", err)
 	}
 	log = slog.New(newOnce(log.Handler()))
 	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities(lim), Logger: log,

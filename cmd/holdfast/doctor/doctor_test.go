@@ -264,9 +264,12 @@ var brokerFaults = []planted{
 		}
 	}, "the client ID porch"},
 	{loginRefused, func(b *bench) {
-		b.plant("users", "")
-		b.server(startMosquitto(b.t, "allow_anonymous false\nsys_interval 0\npassword_file "+b.path("users")))
-	}, "refuses user"},
+		b.server(startMosquitto(b.t, "allow_anonymous false\nsys_interval 0"))
+		b.Config.Uplink.Username = "porch"
+	}, "refuses user porch"},
+	{loginNobody, func(b *bench) {
+		b.server(startMosquitto(b.t, "allow_anonymous false\nsys_interval 0"))
+	}, "without user name and password"},
 	{loginQoS, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x24, 0}}) }, "takes messages at QoS 0 alone"},
 	{loginFails, func(b *bench) { b.server(silentServer(b.t)) }, "no session"},
 

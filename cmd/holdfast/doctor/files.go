@@ -53,6 +53,7 @@ func checkSecrets(ctx context.Context, s *Site) (found []Finding) {
 		found = append(found, secretOdd.at("text", w))
 	}
 	if err != nil {
+		s.unusable = true
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			found = append(found, secretBroken.at("text", line))
 		}

@@ -25,12 +25,12 @@ var networkChecks = []Check{
 	{"port", "a TCP connection to each address of each server", false,
 		[]*Fault{portRefused, portSilent, portFails, addressFails}, (*Site).noServer, checkPort},
 	{"tls", "the certificates of both ends: dates, names, and who issued them", false,
-		[]*Fault{tlsExpired, tlsEarly, tlsName, tlsIssuer, tlsNone, tlsFails, certExpires}, (*Site).noServer, checkTLS},
+		[]*Fault{tlsExpired, tlsEarly, tlsName, tlsIssuer, tlsNone, tlsFails, certExpires}, (*Site).noFiles, checkTLS},
 	{"client-id", "whether another client is connected with this client ID; the agent's own session is left alone",
 		false,
 		[]*Fault{idTaken}, (*Site).noSession, checkClientID},
 	{"login", "a session with the user name, password, client ID, will and version of MQTT of the agent", false,
-		[]*Fault{loginRefused, loginQoS, loginFails}, (*Site).noSession, checkLogin},
+		[]*Fault{loginRefused, loginNobody, loginQoS, loginFails}, (*Site).noSession, checkLogin},
 	{"publish", "agent/canary: the broker's answer with MQTT 5; with 3.1.1 a message that has to come back, since " +
 		"brokers acknowledge what they drop", false,
 		[]*Fault{canaryDenied, canaryLost, canaryUnread, canaryCloses}, (*Site).noSession, checkPublish},
@@ -140,10 +140,22 @@ func (s *Site) noServer() string {
 	case s.Config.Embedded != nil:
 		return "the broker runs inside the agent"
 	case len(s.openLinks()) == 0:
-		return "an earlier check has found what stops it"
+		return stopped
 	}
 	return ""
 }
+
+// noFiles says why no connection with the certificates and the password is tried. It is
+// empty if one can be made.
+func (s *Site) noFiles() string {
+	if s.unusable {
+		return stopped
+	}
+	return s.noServer()
+}
+
+// stopped is why a check is skipped after one that has found a fault.
+const stopped = "an earlier check has found what stops it"
 
 // fail marks the server as failed and returns the finding. Later checks of this run leave
 // the server out: they would find the same fault again.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -27,11 +28,14 @@ var (
 	// A broker sends only a number, on purpose; its log has the reason.
 	loginRefused = &Fault{Error, "{server} refuses user {user} ({text})",
 		"correct mqtt.username and the password, here or at the broker; its log says what it does not take"}
+	loginNobody = &Fault{Error, "{server} refuses a session without user name and password ({text})",
+		"write the password of user {client_id} into a file, and name it with mqtt.password_file"}
 	// With MQTT 5 the broker reports this in CONNACK, and the agent does not stay connected:
 	// without an acknowledgement it would never know when it may delete a reading.
 	loginQoS = &Fault{Error, "{server} takes messages at QoS 0 alone, and readings go at QoS 1",
 		"set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
-	loginFails = &Fault{Error, "{server}: no session: {text}", "see the broker's log for the client ID {client_id}"}
+	loginFails = &Fault{Error, "{server}: no session: {text}",
+		"mend what is named there; else see the broker's log for the client ID {client_id}"}
 
 	// Faults of publishing. With MQTT 3.1.1 brokers acknowledge also what their access list
 	// denies, so only a message that comes back is proof. With MQTT 5 PUBACK has a reason code.
@@ -99,7 +103,7 @@ func (s *Site) noSession() string {
 	if s.Agent != nil {
 		return "the agent that runs has the session: see the check agent"
 	}
-	return s.noServer()
+	return s.noFiles()
 }
 
 // checkClientID looks, with another client ID, whether the broker has the status online for
@@ -211,15 +215,12 @@ func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 		case errors.Is(err, mqtt.ErrNoQoS1):
 			found = append(found, l.fail(loginQoS.at("server", l.name()))...)
 		case errors.As(err, &refused) && isCredentials(refused.Code):
-			user := opt.Username
-			if user == "" {
-				user = opt.ClientID
-			}
+			fault := loginRefused
 			if !opt.Password.IsSet() && opt.Username == "" {
-				user = "without a name and password"
+				fault = loginNobody
 			}
-			found = append(found, l.fail(loginRefused.at("server", l.name(), "user", user, "text",
-				fmt.Sprintf("code %d", refused.Code)))...)
+			found = append(found, l.fail(fault.at("server", l.name(), "user", cmp.Or(opt.Username, opt.ClientID),
+				"client_id", opt.ClientID, "text", fmt.Sprintf("code %d", refused.Code)))...)
 		default:
 			found = append(found, l.fail(loginFails.at("server", l.name(), "text", err, "client_id", opt.ClientID))...)
 		}

@@ -40,9 +40,10 @@ type Site struct {
 	// all name servers that were asked.
 	LookUp func(ctx context.Context, server *url.URL) (addrs []netip.Addr, took time.Duration, err error)
 
-	broken map[string]bool // sensors for which a check has found a fault
-	// Only checks write links, notes and broken. They need no lock, because checks run one
-	// after the other.
+	broken   map[string]bool // sensors for which a check has found a fault
+	unusable bool            // a file of the connection cannot be used; checkSecrets has reported it
+	// Only checks write links, notes, broken and unusable. They need no lock, because checks run
+	// one after the other.
 	links []*link  // one per server; created by the first check of the network
 	notes []string // of the check that runs: see Result.Note
 }

@@ -378,7 +378,7 @@ func TestAPortThatIsTakenIsAWarning(t *testing.T) {
 	}()
 	<-warned.written
 	stop()
-	if err := <-ended; !errors.Is(err, context.Canceled) || !strings.Contains(log.String(), "address already in use") {
+	if err := <-ended; !errors.Is(err, context.Canceled) || !strings.Contains(log.String(), "set another status.listen") {
 		t.Errorf("%v, the log says %q", err, log.String())
 	}
 }
