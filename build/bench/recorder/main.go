@@ -1,10 +1,10 @@
-// Recorder measures holdfast-recorder through a real Mosquitto, beside the limits that
-// it cannot exceed and the subscriber that tutorials show:
+// Recorder measures holdfast-recorder through a real Mosquitto, compared with limits that
+// it cannot exceed and with the subscriber of tutorials:
 //
 //	go run ./build/bench/recorder [-n 100000] [-rounds 5] [-dir FOLDER] [-postgres URL] [-telegraf FILE] [-year]
 //
-// Each round measures each line once, in turn, so that a busy machine is busy for all
-// of them; the table has the medians. Everything is on loopback and on one disk.
+// Each round measures each line once, in turn, so that other load of the machine affects
+// all of them; the table has the medians. Everything is on loopback and on one disk.
 package main
 
 import (
@@ -37,14 +37,14 @@ var lines = []line{
 	{"one row a callback", callback, "paho, an INSERT and a COMMIT in each callback; fewer messages"},
 }
 
-// A bench is one run. dir and server change with each measurement.
+// A bench is one run. dir and server change for each measurement.
 type bench struct {
 	n        int    // readings
 	dir      string // of this round and line
 	binary   string // holdfast-recorder
-	telegraf string // its binary; empty: it is left out
+	telegraf string // its binary; empty: it is not measured
 	server   string // the URL of a PostgreSQL server; empty: SQLite
-	peak     int    // kB of the recorder's memory at most
+	peak     int    // maximum of the recorder's memory, in kB
 }
 
 func main() {
@@ -56,7 +56,7 @@ func main() {
 		"such as postgres://recorder@127.0.0.1:5432/postgres")
 	agent := flag.String("telegraf", "", "`file` of Telegraf, such as build/.cache/recipes/telegraf (build/recipes/fetch)")
 	flag.Parse()
-	// Ctrl-C ends the programs that were started, too.
+	// Ctrl-C also ends the programs that were started.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *n, *rounds, *dir, *server, *agent, *long); err != nil {
@@ -65,17 +65,17 @@ func main() {
 	}
 }
 
-// run measures all lines in turn and prints the table; nothing of it stays behind but
-// the databases that it made on a PostgreSQL server.
+// run measures all lines in turn and prints the table. It leaves nothing behind except the
+// databases on a PostgreSQL server.
 func run(ctx context.Context, n, rounds int, dir, server, agent string, long bool) error {
-	// On the disk that is to be measured: a tmpfs has no fsync to wait for.
+	// On the disk to be measured: a tmpfs has no fsync to wait for.
 	work, err := os.MkdirTemp(dir, "recorder-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
 	b := &bench{n: n, telegraf: agent, binary: filepath.Join(work, "holdfast-recorder")}
-	// The program as it is shipped, in a process of its own.
+	// The program as it is released, in its own process.
 	if err := build(ctx, b.binary); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func run(ctx context.Context, n, rounds int, dir, server, agent string, long boo
 					continue
 				}
 			}
-			// Each measurement has new files, and the last ones do not fill the disk.
+			// Each measurement has new files, and the previous ones do not fill the disk.
 			b.dir = filepath.Join(work, fmt.Sprintf("%d-%d", round, i))
 			if err := os.Mkdir(b.dir, 0o700); err != nil {
 				return err
@@ -107,7 +107,7 @@ func run(ctx context.Context, n, rounds int, dir, server, agent string, long boo
 	}
 	fmt.Printf("| line | readings/s | lowest, highest | what |\n|---|---:|---:|---|\n")
 	for _, l := range lines {
-		// The median, with what it varies in.
+		// The median, with its range.
 		r := slices.Sorted(slices.Values(got[l.name]))
 		if len(r) == 0 {
 			continue

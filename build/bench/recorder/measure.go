@@ -28,14 +28,14 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// The load: readings of some agents with some streams each, in turn.
+// The load: readings of several agents with several streams each, in turn.
 const (
 	agents  = 20
 	streams = 5
 	batch   = 5000
 )
 
-// unbounded lets the broker queue for a subscriber that is slower than the publisher.
+// unbounded makes the broker queue for a subscriber that is slower than the publisher.
 const unbounded = "max_queued_messages 10000000\n"
 
 // reading is the topic and the payload of the i-th reading.
@@ -55,7 +55,7 @@ func build(ctx context.Context, binary string) error {
 	return nil
 }
 
-// database names a new database for the recorder's configuration.
+// database creates a name of a new database for the recorder's configuration.
 func (b *bench) database(ctx context.Context) (string, error) {
 	if b.server == "" {
 		return "sqlite:" + filepath.Join(b.dir, "h.db"), nil
@@ -77,7 +77,7 @@ func (b *bench) database(ctx context.Context) (string, error) {
 	return u.String(), nil
 }
 
-// open opens a database as another program would. options are for SQLite.
+// open opens a database like another program. options are for SQLite.
 func (b *bench) open(name, options string) (*sql.DB, error) {
 	if path, ok := strings.CutPrefix(name, "sqlite:"); ok {
 		return sql.Open("sqlite", "file:"+path+"?"+options)
@@ -85,10 +85,10 @@ func (b *bench) open(name, options string) (*sql.DB, error) {
 	return sql.Open("pgx", name)
 }
 
-// ceiling inserts the readings in batches, without broker and bookkeeping: no recorder
+// ceiling inserts the readings in batches, without a broker and without checks: no recorder
 // can be faster with these tables and this disk.
 func ceiling(ctx context.Context, b *bench) (float64, error) {
-	// The same tables with the same indexes: it is them that cost.
+	// The same tables with the same indexes, because these determine the cost.
 	name, err := b.database(ctx)
 	if err != nil {
 		return 0, err
@@ -97,14 +97,14 @@ func ceiling(ctx context.Context, b *bench) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.Close() // it has made the tables
+	s.Close() // the tables exist now
 	db, err := b.open(name, "_txlock=immediate&_pragma=synchronous(FULL)&_pragma=temp_store(MEMORY)")
 	if err != nil {
 		return 0, err
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	for i := range agents * streams { // PostgreSQL looks the streams up
+	for i := range agents * streams { // PostgreSQL needs the streams for its foreign keys
 		for _, text := range []string{"INSERT INTO device (id, name, first_seen) VALUES (%d, '%[1]d', 0)",
 			"INSERT INTO stream (id, device_id, name) VALUES (%d, %[1]d, 'hum')"} {
 			if _, err := db.ExecContext(ctx, fmt.Sprintf(text, i+1)); err != nil {
@@ -112,7 +112,7 @@ func ceiling(ctx context.Context, b *bench) (float64, error) {
 			}
 		}
 	}
-	// What tutorials on batch inserts arrive at: many rows, one statement, one transaction.
+	// Like tutorials on batch inserts: many rows, one statement, one transaction.
 	const rows = 50
 	var places []string
 	for i := range rows {
@@ -123,7 +123,7 @@ func ceiling(ctx context.Context, b *bench) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// From here on the time counts: all before is done once a start.
+	// The time starts here: everything before is done once at the start.
 	began := time.Now()
 	for i := 0; i < b.n; {
 		tx, err := db.BeginTx(ctx, nil)
@@ -148,8 +148,8 @@ func ceiling(ctx context.Context, b *bench) (float64, error) {
 	return float64(b.n) / time.Since(began).Seconds(), nil
 }
 
-// flood publishes readings at QoS 1 as fast as the broker takes them. Each packet is
-// encoded beforehand, so that the load costs little beside what is measured.
+// flood publishes readings at QoS 1 as fast as the broker accepts them. All packets are
+// encoded beforehand, so that the load needs little CPU time.
 func flood(addr string, n int) error {
 	var packets bytes.Buffer
 	for i := range n {
@@ -161,7 +161,8 @@ func flood(addr string, n int) error {
 		packets.Write(binary.AppendUvarint(nil, uint64(len(body))))
 		packets.Write(body)
 	}
-	// A bare socket: a library would take more of the two cores than what is measured.
+	// A plain socket: a library would use more of the two cores than the program under
+	// measurement.
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
@@ -187,15 +188,15 @@ func flood(addr string, n int) error {
 	return <-acked
 }
 
-// brokerCeiling is what Mosquitto delivers to a subscriber that only acknowledges: no
-// recorder can be faster through this broker.
+// brokerCeiling is the rate of Mosquitto to a subscriber that only acknowledges: no
+// recorder can be faster with this broker.
 func brokerCeiling(ctx context.Context, b *bench) (float64, error) {
 	m, err := mosquitto.Start(b.dir, unbounded)
 	if err != nil {
 		return 0, err
 	}
 	defer m.Stop()
-	conn, err := subscribe.Dial(ctx, subscribe.Options{Window: 2 * batch, MaxPayload: message.MaxPayload, Keep: 1024,
+	conn, err := subscribe.Dial(ctx, subscribe.Options{Window: 2 * batch, MaxPayload: message.MaxPayload, MaxKept: 1024,
 		Filters: []string{"+/+"}, Broker: mqtt.Broker{ClientID: "ceiling", KeepAlive: 30 * time.Second,
 			Servers: []*url.URL{{Scheme: "mqtt", Host: m.Addr}}}})
 	if err != nil {
@@ -211,7 +212,8 @@ func brokerCeiling(ctx context.Context, b *bench) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		// As many as a broker with a usual window sends at once, so that the way back is free.
+		// As many as a broker with a usual window sends at once, so that acknowledgements do not
+		// limit the rate.
 		if waiting = append(waiting, one); len(waiting) == 100 || i+1 == b.n {
 			if err := conn.Acknowledge(waiting); err != nil {
 				return 0, err
@@ -223,9 +225,9 @@ func brokerCeiling(ctx context.Context, b *bench) (float64, error) {
 	return rate, <-sent
 }
 
-// recorder is the whole way: the publisher, Mosquitto, and the program with its
-// database, all on this machine's cores. The time ends when the last reading is
-// committed, as another connection to the database sees it.
+// recorder measures everything: the publisher, Mosquitto, and the program with its
+// database, all on this machine's cores. The time ends when another connection to the
+// database sees the last reading as committed.
 func recorder(ctx context.Context, b *bench) (float64, error) {
 	m, err := mosquitto.Start(b.dir, unbounded)
 	if err != nil {
@@ -252,7 +254,8 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 		return 0, err
 	}
 	defer db.Close()
-	// Subscribed before the first message: else the broker would drop it.
+	// Subscribed before the first message, because the broker would drop messages without a
+	// subscriber.
 	if err := until(ctx, db, "SELECT count(*) FROM connection", 1); err != nil {
 		return 0, err
 	}
@@ -269,7 +272,7 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 	return rate, nil
 }
 
-// start starts a program that ends with this one. stop ends it in order.
+// start starts a program that ends with this process. stop stops it with SIGTERM.
 func start(cmd *exec.Cmd) (stop func(), err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -281,8 +284,8 @@ func start(cmd *exec.Cmd) (stop func(), err error) {
 	}, nil
 }
 
-// rate publishes b.n readings to the broker at addr, and returns how many a second were stored:
-// until query returns that many.
+// rate publishes b.n readings to the broker at addr, and returns how many were stored per
+// second: until query returns their number.
 func (b *bench) rate(ctx context.Context, addr string, db *sql.DB, query string) (float64, error) {
 	began := time.Now()
 	sent := make(chan error, 1)
@@ -293,7 +296,7 @@ func (b *bench) rate(ctx context.Context, addr string, db *sql.DB, query string)
 	return float64(b.n) / time.Since(began).Seconds(), <-sent
 }
 
-// until waits until a query returns a number, at most ten minutes.
+// until waits until a query returns a number, for ten minutes at most.
 func until(ctx context.Context, db *sql.DB, query string, want int) error {
 	for end := time.Now().Add(10 * time.Minute); ctx.Err() == nil && time.Now().Before(end); {
 		var n int
@@ -305,7 +308,7 @@ func until(ctx context.Context, db *sql.DB, query string, want int) error {
 	return fmt.Errorf("%s does not reach %d", query, want)
 }
 
-// peakMemory is the most memory that a process had, in kB.
+// peakMemory is the maximum memory of a process, in kB.
 func peakMemory(pid int) int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -317,10 +320,10 @@ func peakMemory(pid int) int {
 	return kb
 }
 
-// callback is the subscriber of tutorials: one row, one COMMIT, in the callback. The
-// table is as simple as theirs, without an index, which flatters it.
+// callback is the subscriber of tutorials: one row and one COMMIT in the callback. Its
+// table is as simple as theirs, without an index, which makes it faster.
 func callback(ctx context.Context, b *bench) (float64, error) {
-	// It is two orders slower, and its rate does not depend on the number.
+	// It is two orders of magnitude slower, and its rate does not depend on the number.
 	n := max(b.n/50, 100)
 	m, err := mosquitto.Start(b.dir, unbounded)
 	if err != nil {
@@ -335,7 +338,7 @@ func callback(ctx context.Context, b *bench) (float64, error) {
 	if _, err := db.ExecContext(ctx, "CREATE TABLE reading (topic TEXT, payload TEXT)"); err != nil {
 		return 0, err
 	}
-	// Of the callback alone: the library calls it from one goroutine.
+	// Used only by the callback: the library calls it from one goroutine.
 	done := make(chan error, 1)
 	got := 0
 	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + m.Addr).SetClientID("tutorial"))

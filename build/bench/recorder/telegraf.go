@@ -15,8 +15,8 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
 )
 
-// telegrafTables are those of docs/recipes/telegraf.md, with the trigger without which a
-// second copy costs a whole batch.
+// telegrafTables are the tables of docs/recipes/telegraf.md, including the trigger without
+// which a duplicate makes a whole batch fail.
 const telegrafTables = `
 CREATE TABLE reading (
 	time timestamptz NOT NULL, client_id text NOT NULL, stream text NOT NULL, boot text NOT NULL,
@@ -35,8 +35,8 @@ END $$;
 CREATE TRIGGER once BEFORE INSERT ON reading FOR EACH ROW EXECUTE FUNCTION pass_over_second_copy();
 `
 
-// telegrafConfig is that of the recipe with the batches of the recorder. The places are the
-// broker and the database.
+// telegrafConfig is the configuration of the recipe with the batch size of the recorder,
+// and placeholders for the broker and the database.
 const telegrafConfig = `
 [agent]
   flush_interval = "250ms"
@@ -77,9 +77,9 @@ const telegrafConfig = `
   add_column_templates = []
 `
 
-// telegraf is Telegraf into PostgreSQL, with the binary that build/recipes/fetch makes. The
-// broker has no limit in flight for it: with Mosquitto's 20 it would take 80 readings a
-// second.
+// telegraf is Telegraf with PostgreSQL, with the binary that build/recipes/fetch builds.
+// The broker has no limit of messages in flight for it: with Mosquitto's 20 it would
+// receive 80 readings a second.
 func telegraf(ctx context.Context, b *bench) (rate float64, err error) {
 	m, err := mosquitto.Start(b.dir, unbounded+"max_inflight_messages 0\n")
 	if err != nil {
@@ -114,7 +114,7 @@ func telegraf(ctx context.Context, b *bench) (rate float64, err error) {
 	return b.rate(ctx, m.Addr, db, "SELECT count(*) FROM reading WHERE client_id <> 'probe'")
 }
 
-// subscribed publishes readings of its own until one is in the table.
+// subscribed publishes readings until one of them is in the table.
 func subscribed(ctx context.Context, addr string, db *sql.DB) error {
 	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("probe"))
 	if tok := client.Connect(); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {

@@ -24,8 +24,8 @@ const (
 	yearLength  = 365 * 24 * 3_600_000
 )
 
-// year fills a database with a year, and measures queries of several ranges, and the
-// memory of a recorder that writes 1,000 readings a second into it.
+// year fills a database with a year of readings, and measures queries of several ranges,
+// and the memory of a recorder that writes 1,000 readings a second into it.
 func year(ctx context.Context, b *bench) error {
 	database := filepath.Join(b.dir, "year.db")
 	s, err := store.Open(ctx, store.Options{Database: "sqlite:" + database, Unknown: "accept", MaxQuarantine: 1})
@@ -33,7 +33,7 @@ func year(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer s.Close()
-	// The year ends now, as the pages ask for the last hour, day, week and year.
+	// The year ends now, because the pages ask for the last hour, day, week and year.
 	end := time.Now().UnixMilli()
 	began := time.Now()
 	if err := fillYear(ctx, s, end-yearLength); err != nil {
@@ -41,7 +41,7 @@ func year(ctx context.Context, b *bench) error {
 	}
 	fmt.Printf("filled in %v, ", time.Since(began).Round(time.Second))
 	began = time.Now()
-	// At once; a recorder that runs does it all the time, hour by hour.
+	// All at once; a running recorder does it continuously, hour by hour.
 	hours, err := s.RollUp(ctx)
 	if err != nil {
 		return err
@@ -59,10 +59,10 @@ func year(ctx context.Context, b *bench) error {
 	return memory(ctx, b, database)
 }
 
-// fillYear stores the year by Commit, as the recorder does, in batches of 20,000.
+// fillYear stores the year with Commit, as the recorder does, in batches of 20,000.
 func fillYear(ctx context.Context, s *store.Store, from int64) error {
 	var batch []store.Item
-	// In the order in which ten nodes would have sent it.
+	// In the order in which ten nodes would have sent them.
 	for i := range int64(yearLength / yearStep) {
 		for stream := range yearStreams {
 			batch = append(batch, store.Item{At: from + i*yearStep, Message: message.Reading{
@@ -103,7 +103,8 @@ func queries(ctx context.Context, s *store.Store, end int64) error {
 		{"a stream's day by minutes", buckets(1, time.Minute)},
 		{"the fleet", func() error { _, err := s.Fleet(ctx); return err }},
 	} {
-		// The first of them reads from the disk, the others from memory: the median is warm.
+		// The first of them reads from the disk, the others from memory, so the median is that of a
+		// warm cache.
 		var took []time.Duration
 		for range 11 {
 			began := time.Now()
@@ -144,12 +145,12 @@ func memory(ctx context.Context, b *bench, database string) error {
 		return fmt.Errorf("connect: %w", tok.Error())
 	}
 	defer client.Disconnect(100)
-	// Twice the interval of the rollups, so that these are in it.
+	// Twice the interval of the rollups, so that some rollups happen in this time.
 	const seconds = 60
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for i := range seconds * 100 {
-		// Ten at once, a hundred times a second.
+		// Ten readings at once, a hundred times a second.
 		for j := range 10 {
 			topic, payload := reading(i*10 + j)
 			client.Publish(topic, 1, false, payload)
