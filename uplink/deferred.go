@@ -13,29 +13,30 @@ import (
 )
 
 const (
-	// sessions in a row that ended while a notice was in flight, the last two while it was alone
+	// deferAfter is how many sessions in a row have to end while a notice is in flight, the
+	// last two while it is alone, before it is deferred.
 	deferAfter  = 3
-	minDeferral = time.Hour // after it was deferred; doubles each time it fails again
+	minDeferral = time.Hour // the first deferral; it doubles each time the notice fails again
 	maxDeferral = 24 * time.Hour
-	clearEnds   = 3 // sessions that end with clears: then the others are dropped
+	clearEnds   = 3 // sessions that end while a clear is alone in flight: then the other clears are dropped
 )
 
-// noticeRecords are about the notices that were in flight when sessions ended. In
-// MQTT 3.1.1 a broker that refuses a message closes the connection, and a link may
-// lose large packets: a notice that is sent again in each session would end them all,
-// and nothing else would arrive.
+// noticeRecords records which notices were in flight when sessions ended. A broker of
+// MQTT 3.1.1 closes the connection if it refuses a message, and a link may lose large
+// packets. If such a notice was sent again in each session, all sessions would end and
+// nothing else would arrive.
 //
-// A notice that was in flight when a session ended is a suspect: it goes after
-// everything else and alone, so that the next end tells which one it is. After
-// the third end it is deferred: another form of it goes, if there is one, and it
-// is tried again rarely. What the broker acknowledges is no suspect any more.
+// A notice that was in flight when a session ended is a suspect: it is sent after
+// everything else and alone, so that the next end shows which one is the cause. After
+// deferAfter ends it is deferred: another form is sent, if there is one, and this one is
+// retried rarely. An acknowledged notice is no suspect any more.
 type noticeRecords map[noticeID]*noticeRecord
 
 type noticeRecord struct {
-	ends  int       // sessions in a row that ended with it
-	bytes int       // its size
-	retry time.Time // not before it; zero until it is deferred
-	wait  time.Duration
+	ends  int           // sessions in a row that ended while it was in flight
+	bytes int           // of topic and payload
+	retry time.Time     // it is deferred until then; zero: it is not deferred
+	wait  time.Duration // the last deferral
 }
 
 func (all noticeRecords) ends(id noticeID) int {
@@ -47,8 +48,8 @@ func (all noticeRecords) ends(id noticeID) int {
 
 func (all noticeRecords) known(id noticeID) bool { return all[id] != nil }
 
-// of is the record of a notice: it may have been in flight alone without one,
-// since it was never acknowledged.
+// of returns the record of a notice, and makes one if there is none: a notice that was
+// never acknowledged is sent alone, too, and has no record then.
 func (all noticeRecords) of(id noticeID) *noticeRecord {
 	if all[id] == nil {
 		all[id] = &noticeRecord{}
@@ -56,14 +57,14 @@ func (all noticeRecords) of(id noticeID) *noticeRecord {
 	return all[id]
 }
 
-// suspect says that a notice is to go alone. While one is known to be a suspect,
-// each is that was never acknowledged: what the broker closes the connection for
-// once is seldom the only thing.
+// suspect reports whether a notice has to be sent alone. While there is any suspect, that
+// includes all notices that were never acknowledged, because a broker that refuses one
+// notice often refuses others, too.
 func (n *notices) suspect(id noticeID) bool {
 	return len(n.link.notices.records) > 0 && (n.link.notices.records.known(id) || !n.link.notices.acked[id])
 }
 
-// retryAt is when a notice may go that is deferred; zero if it is not.
+// retryAt returns until when a notice is deferred; zero if it is not deferred.
 func (all noticeRecords) retryAt(id noticeID) time.Time {
 	if r := all[id]; r != nil {
 		return r.retry
@@ -71,11 +72,11 @@ func (all noticeRecords) retryAt(id noticeID) time.Time {
 	return time.Time{}
 }
 
-// deferred says that a notice did not get through, and was not acknowledged since.
+// deferred reports whether a notice is deferred. It is until it is acknowledged, also when
+// a retry is due.
 func (all noticeRecords) deferred(id noticeID) bool { return !all.retryAt(id).IsZero() }
 
-// suspectOne takes note that a session ended while a notice was in flight, and
-// others were.
+// suspectOne records that a session ended while a notice and others were in flight.
 func (all noticeRecords) suspectOne(id noticeID, bytes int) {
 	if all[id] == nil {
 		all[id] = &noticeRecord{ends: 1}
@@ -83,9 +84,9 @@ func (all noticeRecords) suspectOne(id noticeID, bytes int) {
 	all[id].bytes = bytes
 }
 
-// failed takes note that a session ended while a notice was in flight alone, and
-// reports whether it is deferred. In a session in which nothing was answered the
-// notice is the last to be blamed: it may be the broker that takes nothing.
+// failed records that a session ended while only this notice was in flight, and reports
+// whether it is deferred now. It is not deferred because of a session in which the broker
+// answered nothing: such a broker may not accept anything.
 func (all noticeRecords) failed(id noticeID, bytes int, answered bool, now time.Time) bool {
 	r := all.of(id)
 	r.bytes = bytes
@@ -99,7 +100,7 @@ func (all noticeRecords) failed(id noticeID, bytes int, answered bool, now time.
 	return true
 }
 
-// postpone puts the next try off.
+// postpone defers a notice: twice as long as the last time, within the limits.
 func (all noticeRecords) postpone(id noticeID, now time.Time) {
 	r := all[id]
 	r.ends = max(r.ends, deferAfter)
@@ -107,13 +108,13 @@ func (all noticeRecords) postpone(id noticeID, now time.Time) {
 	r.retry = now.Add(r.wait)
 }
 
-// A deferredNotice is one that does not get through.
+// A deferredNotice is a notice that is deferred, as in the heartbeat.
 type deferredNotice struct {
 	Topic string `json:"topic"`
 	Bytes int    `json:"bytes"`
 }
 
-// deferredNotices are those that do not get through, by topic.
+// deferredNotices returns the deferred notices, sorted by topic.
 func (all noticeRecords) deferredNotices() (list []deferredNotice) {
 	for id, r := range all {
 		if all.deferred(id) {
@@ -127,9 +128,10 @@ func (all noticeRecords) deferredNotices() (list []deferredNotice) {
 	return list
 }
 
-// answered takes note that a notice was acknowledged.
+// answered records that a message was acknowledged. With it, notices at QoS 0 that were
+// sent before are confirmed.
 func (n *notices) answered(f *sentMessage) {
-	if len(n.unconfirmed) > 0 { // they went before it
+	if len(n.unconfirmed) > 0 {
 		for i := range n.unconfirmed {
 			n.confirm(&n.unconfirmed[i])
 		}
@@ -138,15 +140,15 @@ func (n *notices) answered(f *sentMessage) {
 	switch id := f.notice.id; {
 	case f.notice.Topic == "", id == n.announcer.entities.group && len(n.announcer.entities.all) > 0,
 		id.form == formClears && len(n.link.notices.clears.all) > 0:
-		return // none, or of the group there is more to come
+		return // not a notice, or not the last one of its group
 	}
 	n.confirm(f)
 }
 
-// size is that of topic and payload.
+// size is the size of topic and payload in bytes.
 func (f *sentMessage) size() int { return len(f.notice.Topic) + len(f.notice.Payload) }
 
-// sameNotice says that another flight is of the same notice, whatever it says.
+// sameNotice reports whether another message is the same notice, whatever its payload.
 func (f *sentMessage) sameNotice(other sentMessage) bool { return f.notice.id == other.notice.id }
 
 func (n *notices) confirm(f *sentMessage) {
@@ -163,21 +165,21 @@ func (n *notices) confirm(f *sentMessage) {
 	n.announcer.confirmed(id)
 }
 
-// blame looks for notices to blame for the end of a session. It reports
-// whether one was in flight alone: nothing else is to blame then.
+// blame records which notices may be the reason for the end of a session. It returns true
+// if one of them was in flight alone: then nothing else can be the reason.
 func (n *notices) blame(err error, leaving bool) (alone bool) {
-	flying := n.inFlight()
+	inflight := n.inFlight()
 	if !n.linkFailed(err, leaving) {
 		return false
 	}
 	closed := errors.Is(err, mqtt.ErrBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
-	if closed && !n.out.answered { // what it began with may be what the broker closes for
-		n.link.notices.suspectFirst = !n.link.notices.suspectFirst && len(flying) == 0
+	if closed && !n.out.answered { // the first messages of the session may be the reason
+		n.link.notices.suspectFirst = !n.link.notices.suspectFirst && len(inflight) == 0
 	}
-	for _, f := range flying {
+	for _, f := range inflight {
 		switch {
 		case !closed && (!n.out.answered || n.canary.isProof(f.notice.id)):
-			// the link fell silent: it says nothing about small messages
+			// the link is silent, and a small message cannot be the reason
 		case f.notice.id.form == formClears:
 			n.clearFailed(f)
 		case f.isolated:
@@ -186,10 +188,11 @@ func (n *notices) blame(err error, leaving bool) (alone bool) {
 			n.link.notices.records.suspectOne(f.notice.id, f.size())
 		}
 	}
-	return len(flying) == 1 && flying[0].isolated
+	return len(inflight) == 1 && inflight[0].isolated
 }
 
-// linkFailed says that a session ended because of what was sent, or of the link.
+// linkFailed reports whether a session ended because of the link or of what was sent, and
+// not because we ended it or because of what we received.
 func (n *notices) linkFailed(err error, leaving bool) bool {
 	select {
 	case <-n.out.conn.Done():
@@ -206,7 +209,7 @@ func (n *notices) linkFailed(err error, leaving bool) bool {
 	return !leaving
 }
 
-// tooLarge defers the subscription to the topic of a message that we do not take.
+// tooLarge defers the subscription to a topic on which a message above our limit came.
 func (n *notices) tooLarge(b *mqtt.ProtocolError) {
 	id := noticeID{b.Topic, formSubscription}
 	if !slices.ContainsFunc(n.all, func(src source) bool { return src.id() == id }) {
@@ -219,13 +222,13 @@ func (n *notices) tooLarge(b *mqtt.ProtocolError) {
 		"max_bytes", mqtt.MaxInbound, "mend", "see who publishes there", "retry_in", minDeferral)
 }
 
-// inFlight are the notices that the broker may have ended the session for. A correction of
-// a late will is none: a broker that stops publishes the wills before it closes. If one was
-// in flight alone, it is that one.
-func (n *notices) inFlight() (flying []*sentMessage) {
+// inFlight returns the notices because of which the broker may have ended the session. If
+// one was in flight alone, it returns only that one. The correction of a late will is not
+// among them: a broker that shuts down publishes wills before it closes connections.
+func (n *notices) inFlight() (inflight []*sentMessage) {
 	for i := range n.unconfirmed {
 		if f := &n.unconfirmed[i]; time.Since(f.sent) < closedAfter {
-			flying = append(flying, f)
+			inflight = append(inflight, f)
 		}
 	}
 	for i := range n.out.inflight.len() {
@@ -234,20 +237,21 @@ func (n *notices) inFlight() (flying []*sentMessage) {
 			return []*sentMessage{f}
 		}
 		if f.notice.Topic != "" && !f.notice.taken {
-			flying = append(flying, f)
+			inflight = append(inflight, f)
 		}
 	}
-	return flying
+	return inflight
 }
 
-// failed draws the conclusion when a session ended with a notice alone.
+// failed records that a session ended while only this notice was in flight, and logs it if
+// the notice is deferred.
 func (n *notices) failed(f *sentMessage, err error) {
 	id := f.notice.id
 	again := n.link.notices.records.deferred(id)
 	if !n.link.notices.records.failed(id, f.size(), n.out.answered, time.Now()) {
 		return
 	}
-	if id.form == formFull { // the short one comes next: it may be no better
+	if id.form == formFull { // the short form comes next and may fail, too
 		n.link.notices.records.suspectOne(noticeID{id.topic, formShort}, 0)
 	}
 	log := n.link.log.With("topic", id.topic, "bytes", f.size(), "retry_in",
@@ -266,8 +270,8 @@ func (n *notices) failed(f *sentMessage, err error) {
 	}
 }
 
-// refused takes note that a notice is not taken whenever it is sent, with MQTT 5: its topic or
-// its size is at fault. The next form of it goes, if there is one.
+// refused records that a broker of MQTT 5 has refused a notice because of its topic or its
+// size. The notice is deferred, and its next form is sent if there is one.
 func (n *notices) refused(f *sentMessage, why error) {
 	id, records := f.notice.id, n.link.notices.records
 	again := records.deferred(id)
@@ -284,8 +288,9 @@ func (n *notices) refused(f *sentMessage, why error) {
 	}
 }
 
-// clearFailed drops a clear that a session ended with while it was alone; if it
-// was not, it goes once more. If more sessions end, all are dropped.
+// clearFailed records that a session ended while a clear was in flight. If the clear was
+// not alone it is sent again, otherwise it is dropped. After more than clearEnds such
+// sessions all clears are dropped.
 func (n *notices) clearFailed(f *sentMessage) {
 	id := f.notice.id
 	if !f.isolated {

@@ -55,7 +55,7 @@ func (h *history) chooseNext() step {
 		c.rejected = h.link.rejects.isRejected(it)
 		c.late = !c.rejected && h.link.tooLate(it)
 		c.alarm = !c.rejected && !c.late && it.Priority == sensors.Alarm
-		c.routine = !c.rejected && !c.late && !c.alarm && h.canary.routineAllowed(h.acks.len()) && h.link.mayGo(it) &&
+		c.routine = !c.rejected && !c.late && !c.alarm && h.canary.routineAllowed(h.acks.len()) && h.link.maySend(it) &&
 			!h.acks.full(it.Priority)
 	}
 	h.next = c
@@ -128,7 +128,7 @@ func (h *history) sendRoutine() step {
 		run = maxRun
 	}
 	for {
-		h.link.pace.pass()
+		h.link.pace.take()
 		h.sendItem(h.next.item)
 		if run--; run == 0 || !h.out.window.open() {
 			return stepSent
@@ -206,7 +206,7 @@ func (h *history) sendState(busy bool) bool {
 // divert queues an item among the messages in flight without sending it. So it is
 // rejected or skipped only when all items before it are acknowledged.
 func (h *history) divert(it *queue.Item, kind kind) {
-	h.out.track(&sentMessage{Token: arrived{}, kind: kind, item: *it})
+	h.out.track(&sentMessage{Token: ackedToken{}, kind: kind, item: *it})
 	h.pass()
 }
 

@@ -52,7 +52,7 @@ const maxListed = 3
 func (h *heartbeat) message(short bool) mqtt.Message {
 	l := h.link
 	q, now := l.opt.Stats(), l.opt.Clock.Now()
-	faults, refused, deferred := l.states.failing(), l.rejects.names(), l.notices.records.deferredNotices()
+	faults, refused, deferred := l.states.failing(), l.rejects.refusedStreams(), l.notices.records.deferredNotices()
 	problems := l.opt.problems()
 	nobody := l.unheard.byName()
 	if short {

@@ -7,41 +7,40 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// retryHeld is how long a stream is left alone whose readings the broker drops.
-// That costs nobody anything, and alarms may wait.
+// holdRetry is the time between two probes of a held stream whose readings the broker
+// drops. It is short because a probe does no harm and alarms may wait.
 const holdRetry = time.Minute
 
-// A hold is a stream that the broker does not take: what it made is kept among
-// the rejects, in order.
+// A hold is the state of a stream that the broker does not accept. Its readings are kept
+// in order among the rejected items of the queue.
 //
-// One whose readings the broker acknowledges and drops is tried once a minute with
-// the oldest that is kept, as a probe, beside all others. When that comes back the
-// hold is open: what is kept goes out, and when nothing is left the stream is not
-// held any more. One for which the broker closes the connection is tried alone: see
-// [rejects].
+// If the broker acknowledges readings of the stream and drops them, the oldest kept
+// reading is sent once a minute as a probe, while other streams go on. When a probe comes
+// back, the hold is open: the kept readings are sent, and then the hold ends. If the
+// broker closes the connection for the stream, it is tried alone: see [rejects].
 type hold struct {
-	closes bool // the broker closes the connection for it
-	open   bool // one was taken: the others follow
-	next   time.Time
-	cursor queue.Cursor // through what is kept, of all streams
-	peeked []queue.Item // of the stream, beyond what was sent
+	closes bool         // the broker closes the connection for the stream
+	open   bool         // the broker accepted a reading: the others are sent
+	next   time.Time    // no probe before this time
+	cursor queue.Cursor // position in the rejected items of all streams
+	peeked []queue.Item // kept readings of the stream that were read and not sent yet
 }
 
-// rewind goes back to the oldest that is kept.
+// rewind goes back to the oldest kept reading.
 func (h *hold) rewind() {
 	h.cursor.Rewind()
 	h.peeked = nil
 }
 
-// holdStream holds a stream of which the broker dropped a probe, or refused a message.
-// sent is when that was sent.
+// holdStream holds a stream because the broker dropped a probe of it or refused a message
+// with a reason code. sent is when that was sent.
 func (t *retries) holdStream(stream, topic string, sent time.Time, why string) {
 	h := t.link.rejects.held[stream]
 	if h == nil {
 		h = &hold{open: true}
 		t.link.rejects.held[stream] = h
 	}
-	if h.open { // else the log was told
+	if h.open { // otherwise it was logged before
 		t.logHeld(stream, topic, why)
 		t.link.report("aside", map[string]any{"stream": stream, "held": true})
 	}
@@ -50,7 +49,7 @@ func (t *retries) holdStream(stream, topic string, sent time.Time, why string) {
 	t.health.changed()
 }
 
-// logHeld tells the log that a stream is held.
+// logHeld logs that a stream is held.
 func (t *retries) logHeld(stream, topic, why string) {
 	if t.out.hasReasonCodes {
 		t.link.log.Error("a stream is held: the broker refuses its readings", "stream", stream, "topic", topic, "why",
@@ -63,7 +62,7 @@ func (t *retries) logHeld(stream, topic, why string) {
 			", or set mqtt.prove_publish: false if it may not read")
 }
 
-// acceptStream lets what is kept of a stream go, if it is held.
+// acceptStream opens the hold of a stream, if it has one.
 func (t *retries) acceptStream(stream string) {
 	h := t.link.rejects.held[stream]
 	if h == nil || h.open {
@@ -76,8 +75,8 @@ func (t *retries) acceptStream(stream string) {
 	t.health.changed()
 }
 
-// tryHeld sends the oldest reading that is kept of a stream whose time has come,
-// or the next one of a stream that is taken again.
+// tryHeld sends one kept reading: a probe of a stream whose retry is due, or the next
+// reading of a stream with an open hold. It reports whether it did.
 func (t *retries) tryHeld() bool {
 	if !t.canary.acksProven() {
 		return false
@@ -101,13 +100,13 @@ func (t *retries) sendKept(stream string, h *hold) bool {
 		h.next = time.Now().Add(holdRetry)
 	case it != nil && h.open && t.link.tooLate(it):
 		h.peeked = h.peeked[1:]
-		t.out.track(&sentMessage{Token: arrived{}, kind: kindLate, item: *it})
+		t.out.track(&sentMessage{Token: ackedToken{}, kind: kindLate, item: *it})
 		return true
-	case it != nil && it.Priority != sensors.Alarm && !t.link.mayGo(it):
+	case it != nil && it.Priority != sensors.Alarm && !t.link.maySend(it):
 		return false
 	case it != nil:
 		if it.Priority != sensors.Alarm {
-			t.link.pace.pass()
+			t.link.pace.take()
 		}
 		m, f := t.history.message(it), sentMessage{kind: kindRetry, item: *it}
 		h.peeked = h.peeked[1:]
@@ -119,18 +118,18 @@ func (t *retries) sendKept(stream string, h *hold) bool {
 			t.out.publish(m, &f)
 		}
 		return true
-	case h.open && !t.underWay(stream):
+	case h.open && !t.inProgress(stream):
 		delete(t.link.rejects.held, stream)
 		t.health.changed()
-		return true // what waits of it may go
-	case !h.open: // nothing is kept: its next reading will be
+		return true // its readings in the backlog may be sent
+	case !h.open: // nothing is kept yet; the next reading of the stream will be
 		h.next = time.Now().Add(holdRetry)
 	}
 	return false
 }
 
-// nextKept is the oldest item that is kept of a stream and was not sent; nil if
-// there is none.
+// nextKept returns the oldest kept reading of a stream that was not sent; nil if there is
+// none.
 func (t *retries) nextKept(stream string, h *hold) (*queue.Item, error) {
 	for len(h.peeked) == 0 {
 		items, err := t.link.backlog.Rejected(&h.cursor, 64)
@@ -147,9 +146,9 @@ func (t *retries) nextKept(stream string, h *hold) (*queue.Item, error) {
 	return &h.peeked[0], nil
 }
 
-// underWay says that something of a stream is in flight, or waits for what is
-// before it: it may still be rejected, or come back from there.
-func (t *retries) underWay(stream string) bool {
+// inProgress reports whether an item of the stream is in flight, or is acknowledged and
+// waits for older items. Such an item may still become a kept reading.
+func (t *retries) inProgress(stream string) bool {
 	for i := range t.out.inflight.len() {
 		f := t.out.inflight.at(i)
 		if (f.kind == kindRetry || f.kind == kindDiverted || f.kind == kindLate) && f.item.Stream == stream {
@@ -159,8 +158,8 @@ func (t *retries) underWay(stream string) bool {
 	return t.acks.waits(stream)
 }
 
-// releaseKept takes an item that was rejected before out of the backlog, if it
-// has arrived. It reports false if that is not known yet.
+// releaseKept acknowledges a rejected item to the backlog if it has arrived after a retry.
+// It returns false if that is not known yet.
 func (t *retries) releaseKept(o *outcome) bool {
 	stream := o.item.Stream
 	h := t.link.rejects.held[stream]
@@ -173,10 +172,10 @@ func (t *retries) releaseKept(o *outcome) bool {
 	case h != nil && t.link.proofs.of(stream).probe != nil:
 		return false
 	}
-	return true // else it was dropped, and is kept
+	return true // in all other cases it was dropped, and stays among the rejected items
 }
 
-// due is when the next stream is to be tried; zero: there is none.
+// due returns when the next probe of a held stream is due; zero: there is none.
 func (r *rejects) due(now time.Time) (due time.Time) {
 	for _, h := range r.held {
 		if !h.closes && !h.open && (due.IsZero() || h.next.Before(due)) {

@@ -177,7 +177,7 @@ func (l *Link) Run(ctx context.Context) error {
 	background.Go(func() { l.orders.run(ordersCtx) })
 	defer stopOrders() // after the last connection has ended
 
-	l.recall()
+	l.loadHeld()
 	retry := newBackoff(l.opt.ClientID, l.opt.Within)
 	for ctx.Err() == nil {
 		up, expected, err := l.connect(ctx)

@@ -6,51 +6,50 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// A notice is what the agent says of itself, or a subscription. Readings and
-// alarms are what it is for: a notice is best effort.
+// A notice is a message about the agent itself, or a subscription. It is best effort:
+// readings and alarms are more important.
 type notice struct {
-	mqtt.Message      // of a subscription the topic alone counts
-	kind         kind // of the flight
-	live         bool // of a subscription: what is retained is not wanted, nor what we publish
-	taken        bool // the broker has taken the same in this session: it closes no connection for it
+	mqtt.Message      // of a subscription only the topic is used
+	kind         kind // of its sentMessage
+	live         bool // of a subscription: without retained messages and without our own
+	taken        bool // the broker has accepted the same message in this session, so it cannot be a suspect
 	id           noticeID
 }
 
-// A noticeID names a notice, whatever it says.
+// A noticeID identifies a notice, independent of its payload.
 type noticeID struct {
-	topic string // of a group: the first of its notices, or none
+	topic string // of a group: the topic of its first notice, or empty
 	form  form
 }
 
-// A form is how a notice is made.
+// A form is one of the variants of a notice.
 type form uint8
 
 const (
 	formFull         form = iota
-	formShort             // without what makes it large, or in parts: a group then
-	formSubscription      // it has only a topic
-	formClears            // what takes away what an earlier start left: a group
+	formShort             // without long lists; or in parts, which are a group
+	formSubscription      // a subscription
+	formClears            // a group of messages that clear what an earlier start has retained
 )
 
 // A source makes notices, one at a time.
 type source interface {
-	// due is when the next notice is to go; zero: there is none.
+	// due returns when to send the next notice; zero: there is none.
 	due() time.Time
-	// id names the next notice.
+	// id identifies the next notice.
 	id() noticeID
 	// take returns the next notice, which is then not due any more.
 	take() notice
 }
 
-// asap is when something is due that only waits for room in the window.
+// asap is the due time of something that only waits for room in the window.
 var asap = time.Unix(1, 0)
 
-// A once is the source of one notice, which may have several forms: the first
-// is the one that is wanted, and the next is taken while the one before does
-// not get through.
+// A once is the source of one notice, which may have several forms in order of preference.
+// While a form is deferred the next one is used.
 type once struct {
-	at      time.Time // when it is due; zero: it is not
-	after   *once     // goes before it; may be nil
+	at      time.Time // when it is due; zero: it is not due
+	after   *once     // is sent before this one; may be nil
 	forms   []noticeForm
 	records noticeRecords
 }
@@ -64,7 +63,7 @@ func newOnce(records noticeRecords, forms ...noticeForm) once {
 	return once{forms: forms, records: records}
 }
 
-// now makes it due.
+// now makes the notice due.
 func (o *once) now() { o.at = asap }
 
 func (o *once) due() time.Time {
@@ -78,8 +77,8 @@ func (o *once) due() time.Time {
 	return o.at
 }
 
-// choose returns the first form that may go now; if none may, the one that may
-// first, and when.
+// choose returns the first form that may be sent now and a zero time. If there is none it
+// returns the form that may be sent next, and when.
 func (o *once) choose() (f *noticeForm, at time.Time) {
 	now := time.Now()
 	for i := range o.forms {
@@ -99,24 +98,24 @@ func (o *once) id() noticeID {
 	return f.id
 }
 
-// take makes the notice. If it is not in the form that is wanted, that is due
-// when it may be tried again.
+// take makes the notice. If it does not have the preferred form, the notice becomes due
+// again when that form may be retried.
 func (o *once) take() notice {
 	f, _ := o.choose()
 	o.at = time.Time{}
 	n := f.make()
 	n.id = f.id
-	if wanted := o.forms[0].id; f.id != wanted && o.at.IsZero() {
-		o.at = o.records.retryAt(wanted)
+	if preferred := o.forms[0].id; f.id != preferred && o.at.IsZero() {
+		o.at = o.records.retryAt(preferred)
 	}
 	return n
 }
 
-// A noticeList holds notices that go one behind the other, as one group.
+// A noticeList is a group of notices that are sent one after the other.
 type noticeList struct {
 	all   []notice
 	group noticeID
-	wait  func() bool // says that none may go now; may be nil
+	wait  func() bool // reports that none may be sent now; may be nil
 }
 
 func (l *noticeList) due() time.Time {

@@ -331,7 +331,7 @@ func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
 func TestAQuietSessionKeepsOneHeartbeat(t *testing.T) {
 	s := newSession(New(Options{}, nil, nil, slog.New(slog.DiscardHandler)), &fakeConn{})
 	for range 1000 {
-		s.completed(&sentMessage{Token: arrived{}, kind: kindOnce,
+		s.completed(&sentMessage{Token: ackedToken{}, kind: kindOnce,
 			notice: notice{id: noticeID{topic: "porch/agent/health"}}})
 	}
 	if n := len(s.notices.unconfirmed); n != 1 {

@@ -11,44 +11,45 @@ import (
 )
 
 const (
-	closedAfter  = 5 * time.Second // a broker that closes for a message's sake does so in it
-	suspectAfter = 2               // of the broker's closes in a row, with the message in flight
-	rejectAfter  = 3               // of them, with the message alone in flight
-	likelyAfter  = 2               // of them, if another message of its stream was rejected a moment ago
-	likelyFor    = 10 * time.Minute
-	forgiveAfter = time.Minute // of a session: nothing is a suspect any more
+	closedAfter        = 5 * time.Second  // a broker that closes because of a message does so within this time
+	suspectAfter       = 2                // closes with the message in flight: from then on it is sent alone
+	rejectAfter        = 3                // closes with only this message in flight: it is poison
+	rejectAfterSibling = 2                // the same, if another message of its stream was rejected recently
+	siblingPeriod      = 10 * time.Minute // what "recently" means
+	clearSuspectsAfter = time.Minute      // a session that lasts so long clears all suspicions
 )
 
-// suspects are messages that may be poison: a broker that does not want one has
-// no word for it in MQTT 3.1.1, and closes the connection. Whoever sends it
-// again does so for ever.
+// suspects are messages that may be poison. A broker of MQTT 3.1.1 cannot reject a
+// message other than by closing the connection. An agent that always sends the message
+// again would never get past it.
 //
-// While there are suspects, messages go one at a time. A message is poison if three
-// times the broker closed the connection while that message was alone in flight,
-// soon after it was sent, and after it had acknowledged another message in the
-// same session.
-type suspects map[msgID]*strikes
+// While there are suspects, messages are sent one at a time. A message is poison if the
+// broker closed the connection rejectAfter times soon after the message was sent, with
+// nothing else in flight, and after it had acknowledged another message in the same
+// session.
+type suspects map[msgID]*closeCounts
 
-// A msgID names a message that the broker may have closed the connection for.
+// A msgID identifies a message for which the broker may have closed the connection.
 type msgID struct {
-	stream, boot string // of an event, stream is empty
+	stream, boot string // stream is empty for an event
 	seq          uint64
-	state        bool // a stream's state, whatever it was
+	state        bool // any state of the stream; then boot and seq are not set
 }
 
-// strikes are the broker's closes that a message was in flight at.
-type strikes struct {
-	closes int  // with the message in flight
-	alone  int  // with nothing else in flight
-	likely bool // another message of the stream was rejected a moment ago
+// closeCounts counts how often the broker closed the connection while a message was in
+// flight.
+type closeCounts struct {
+	closes          int  // with the message in flight
+	alone           int  // with only the message in flight
+	siblingRejected bool // another message of the stream was rejected recently
 }
 
-// suspected says that the message is to go alone.
-func (s *strikes) suspected() bool { return s.likely || s.closes >= suspectAfter }
+// suspected reports whether the message has to be sent alone.
+func (s *closeCounts) suspected() bool { return s.siblingRejected || s.closes >= suspectAfter }
 
-func (s *strikes) isPoison() bool {
-	if s.likely {
-		return s.alone >= likelyAfter
+func (s *closeCounts) isPoison() bool {
+	if s.siblingRejected {
+		return s.alone >= rejectAfterSibling
 	}
 	return s.alone >= rejectAfter
 }
@@ -57,20 +58,20 @@ func msgIDOf(it *queue.Item) msgID { return msgID{stream: it.Stream, boot: it.Bo
 
 func stateIDOf(stream string) msgID { return msgID{stream: stream, state: true} }
 
-// recordClose takes note of what was in flight when the broker closed the
-// connection, and returns the message that is poison now, if one is. alone says
-// that nothing else was in flight; likely, that another message of a stream was
-// rejected a moment ago.
-func (all suspects) recordClose(flying []msgID, alone bool, likely func(string) bool) (poison msgID, found bool) {
-	for _, d := range flying {
+// recordClose records the messages that were in flight when the broker closed the
+// connection. It returns the first one that is poison now, if any. alone means that only
+// one message was in flight. rejectedRecently tells that of a stream.
+func (all suspects) recordClose(inflight []msgID, alone bool,
+	rejectedRecently func(stream string) bool) (poison msgID, found bool) {
+	for _, d := range inflight {
 		if all[d] == nil {
-			all[d] = &strikes{}
+			all[d] = &closeCounts{}
 		}
 		all[d].closes++
 		if alone {
 			all[d].alone++
 		}
-		all[d].likely = likely(d.stream)
+		all[d].siblingRejected = rejectedRecently(d.stream)
 		if all[d].isPoison() {
 			delete(all, d)
 			return d, true
@@ -79,7 +80,7 @@ func (all suspects) recordClose(flying []msgID, alone bool, likely func(string) 
 	return poison, false
 }
 
-// any says that a message is a suspect.
+// any reports whether any message has to be sent alone.
 func (all suspects) any() bool {
 	for _, s := range all {
 		if s.suspected() {
@@ -89,13 +90,14 @@ func (all suspects) any() bool {
 	return false
 }
 
-// onDisconnect looks for the message that the broker closed the connection for.
-// It reports whether the session was to end, since a suspect went alone: then the
-// next one does not wait for long. Each message does so three times at most.
+// onDisconnect decides which messages may be the reason for the end of a session, and
+// records that. It returns true if the end was expected because a suspect was sent alone:
+// then the next session begins soon. That happens at most three times for a message.
 //
-// A reset counts as a close: a broker that left unread what we sent behind the
-// message resets, as Mosquitto does. A reset of the network does not meet one
-// message three times. A notice that was a suspect already takes all the blame.
+// A TCP reset counts as a close: if a broker closes a socket with unread data, as
+// Mosquitto does, the kernel sends a reset. It is improbable that resets by the network
+// meet the same message three times. If a suspected notice was in flight alone, nothing
+// else is suspected.
 func (s *session) onDisconnect(err error) (expected bool) {
 	ignored := s.ignored(err)
 	if ignored {
@@ -111,10 +113,10 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	if !closed || !s.out.answered {
 		return false
 	}
-	inflight, unheard, flying := s.out.inflight.len(), s.unheard(), s.out.blamable(s.out.inflight.len())
+	inflight, unheard, candidates := s.out.inflight.len(), s.unheard(), s.out.blamable(s.out.inflight.len())
 	alone := inflight == 1 && time.Since(s.out.inflight.front().sent) < closedAfter
 	if ignored && s.out.wasAlone() {
-		alone, flying = true, s.out.blamable(1)
+		alone, candidates = true, s.out.blamable(1)
 	}
 	if alone && s.out.inflight.front().kind == kindRetry {
 		s.retries.stillRejected(&s.out.inflight.front().item, err)
@@ -122,9 +124,9 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	}
 	unheardAlone := inflight == 0 && len(unheard) == 1
 	expected = (alone || unheardAlone) && s.link.suspects.any()
-	id, found := s.link.suspects.recordClose(flying, alone, s.link.rejects.rejectedLately)
+	id, found := s.link.suspects.recordClose(candidates, alone, s.link.rejects.rejectedRecently)
 	if !found {
-		id, found = s.link.suspects.recordClose(unheard, unheardAlone, s.link.rejects.rejectedLately)
+		id, found = s.link.suspects.recordClose(unheard, unheardAlone, s.link.rejects.rejectedRecently)
 	}
 	if found {
 		s.retries.rejectPoison(id, err)
@@ -132,23 +134,22 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	return expected
 }
 
-// ignored reports whether the session ended since the broker acknowledges nothing any
-// more although it reads what is sent: it has answered a PINGREQ that was sent behind the
-// oldest message in flight. RabbitMQ 3.10 does so behind a message beyond its
-// max_message_size, and keeps the connection.
+// ignored reports whether the session ended because the broker stopped acknowledging
+// although it still reads: it answered a PINGREQ that was sent after the oldest message in
+// flight. RabbitMQ 3.10 does that after a message above its max_message_size.
 func (s *session) ignored(err error) bool {
 	every := s.link.opt.KeepAlive
 	return errors.Is(err, errNoAcks) && every > 0 && every < s.out.ackTimeout && s.out.conn.Responds()
 }
 
-// wasAlone reports whether the oldest message in flight was alone there for as long as
-// nothing goes beside a suspect.
+// wasAlone reports whether the oldest message in flight was alone for at least closedAfter.
 func (o *outgoing) wasAlone() bool {
 	return o.inflight.len() == 1 || o.inflight.len() > 1 &&
 		o.inflight.at(1).sent.Sub(o.inflight.front().sent) >= closedAfter
 }
 
-// unheard are the messages that the broker acknowledged and may have closed for.
+// unheard returns the probes that the broker has acknowledged but not forwarded: it may
+// have closed the connection because of them.
 func (s *session) unheard() (ids []msgID) {
 	for _, pr := range s.link.proofs.unheard() {
 		ids = append(ids, msgIDOf(&pr.item))
@@ -156,8 +157,8 @@ func (s *session) unheard() (ids []msgID) {
 	return ids
 }
 
-// blamable are those of the n oldest messages in flight that the broker may have closed
-// for, but for notices.
+// blamable returns which of the n oldest messages in flight the broker may have closed the
+// connection for, without notices.
 func (o *outgoing) blamable(n int) (ids []msgID) {
 	for i := range n {
 		switch f := o.inflight.at(i); f.kind {
@@ -170,8 +171,8 @@ func (o *outgoing) blamable(n int) (ids []msgID) {
 	return ids
 }
 
-// mustWait says that nothing may go beside what is in flight: it may be what the
-// broker closes for.
+// mustWait reports whether nothing more may be sent now, because the message in flight may
+// make the broker close the connection.
 func (t *retries) mustWait() bool {
 	suspects, trying := t.link.suspects, t.trying
 	if !trying && len(suspects) == 0 {
@@ -181,14 +182,14 @@ func (t *retries) mustWait() bool {
 	if until.IsZero() {
 		return false
 	}
-	if time.Since(t.out.began) > forgiveAfter {
+	if time.Since(t.out.began) > clearSuspectsAfter {
 		clear(suspects)
 	}
 	return (trying || suspects.any()) && time.Now().Before(until)
 }
 
-// quietUntil is when the broker would have closed the connection for what was sent
-// last, or for a probe that it has not forwarded; zero: there is neither.
+// quietUntil returns the time by which the broker would have closed the connection because
+// of the last message, or of a probe that it has not forwarded; zero: there is neither.
 func (t *retries) quietUntil() time.Time {
 	until := t.out.quietUntil()
 	for _, pr := range t.link.proofs.unheard() {

@@ -9,28 +9,32 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// retryRefused is how long what a broker closes the connection for is left
-// alone. A second message of a stream that it refuses within that time is no
-// poison: it refuses the stream.
+// rejectRetry is how long messages for which the broker closed the connection are not
+// sent again. If it closes for a second message of the same stream within that time, the
+// whole stream is held instead of the one message.
 const rejectRetry = 24 * time.Hour
 
-// rejects are what the broker does not take. Poison is rejected and declared. A
-// stream that is refused is held: its readings are rejected too, but nothing is
-// declared, and they come before newer ones when they may go. All fields belong to
-// the goroutine of the session, and outlive it.
+// rejects is what is known of messages and streams that the broker rejects. A single
+// message that it rejects is called poison: it is moved to the rejected items of the
+// queue and declared as a gap. If the broker rejects a whole stream, the stream is held:
+// its readings are moved there, too, but are not declared, and once the broker accepts the
+// stream they are sent before newer ones.
 //
-// What the broker closes the connection for is tried again after a start and
-// once a day, alone and when nothing else waits; see hold for what it drops.
+// If the broker closes the connection for a message or a stream, that is retried after a
+// start and once a day, alone and when nothing else waits. See hold for streams whose
+// readings the broker drops without closing.
+//
+// Only the goroutine of the session uses the fields; they live longer than the session.
 type rejects struct {
-	poison      map[msgID]bool       // to be rejected when it comes
-	lastReject  map[string]time.Time // by stream, when a message was last rejected
-	held        map[string]*hold     // streams
-	mutedStates map[string]bool      // streams whose state is refused
-	next        time.Time            // when all that closes the connection is tried again
+	poison      map[msgID]bool       // messages to reject when Peek returns them
+	lastReject  map[string]time.Time // by stream: when a message was last rejected
+	held        map[string]*hold     // by stream
+	mutedStates map[string]bool      // streams whose state the broker rejects
+	next        time.Time            // when the next round of retries begins
 
-	// of one round of trying
-	tried map[msgID]bool  // poison that was refused again
-	again map[string]bool // held streams that were refused again
+	// Results of the current round of retries.
+	tried map[msgID]bool  // poison that was rejected again
+	again map[string]bool // held streams that were rejected again
 }
 
 func newRejects() rejects {
@@ -39,13 +43,13 @@ func newRejects() rejects {
 		tried:       map[msgID]bool{}, again: map[string]bool{}}
 }
 
-// isRejected says that the broker does not take an item.
+// isRejected reports whether an item must be moved to the rejected items instead of sent.
 func (r *rejects) isRejected(it *queue.Item) bool {
 	return r.held[it.Stream] != nil || len(r.poison) > 0 && r.poison[msgIDOf(it)]
 }
 
-// names are the streams that are refused.
-func (r *rejects) names() []string {
+// refusedStreams returns the streams that are held or whose state is rejected, sorted.
+func (r *rejects) refusedStreams() []string {
 	all := maps.Clone(r.mutedStates)
 	for stream := range r.held {
 		all[stream] = true
@@ -57,8 +61,8 @@ func (r *rejects) names() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// recall learns from the backlog which streams an earlier start held.
-func (l *Link) recall() {
+// loadHeld finds in the rejected items of the queue which streams an earlier start held.
+func (l *Link) loadHeld() {
 	var c queue.Cursor
 	for {
 		items, err := l.backlog.Rejected(&c, 256)
@@ -77,15 +81,14 @@ func (l *Link) recall() {
 	}
 }
 
-// rewind starts a session: what was sent of what is kept comes again.
+// rewind prepares for a new session: unacknowledged readings of held streams are sent again.
 func (r *rejects) rewind() {
 	for _, h := range r.held {
 		h.rewind()
 	}
 }
 
-// retries send rejected messages once more. All fields belong to the goroutine of
-// the session.
+// retries sends rejected messages again. Only the goroutine of the session uses it.
 type retries struct {
 	link    *Link
 	out     *outgoing
@@ -97,19 +100,19 @@ type retries struct {
 
 	refusals *refusals // with MQTT 5
 
-	cursor queue.Cursor // through what was rejected, for what goes alone
-	trying bool         // something that was rejected goes alone, or will
+	cursor queue.Cursor // position of tryAlone in the rejected items
+	trying bool         // a rejected item is sent alone, or will be when nothing is in flight
 }
 
-// rejectPoison draws the conclusion when a message is poison: it is rejected alone,
-// or with its stream. why is how the session ended: the broker closed the connection, or
-// acknowledged nothing any more.
+// rejectPoison decides what to do about poison: it mutes the state, holds the stream, or
+// rejects only the message. why is how the session ended: the broker closed the
+// connection or stopped acknowledging.
 func (t *retries) rejectPoison(d msgID, why error) {
 	r, now := &t.link.rejects, time.Now()
 	last, before := r.lastReject[d.stream]
 	r.wait(now)
 	switch held := r.held[d.stream]; {
-	case held != nil && !d.state: // it was kept, and sent again beside others
+	case held != nil && !d.state: // a kept reading that was sent again, not alone
 		held.closes, held.open = true, false
 		r.again[d.stream] = true
 		t.link.log.Warn("the broker refuses a stream that it took: it is held again", "stream", d.stream, "why", why)
@@ -135,36 +138,35 @@ func (t *retries) rejectPoison(d msgID, why error) {
 	r.newRound()
 }
 
-// rejectedLately says that a message of a stream was rejected a moment ago: the
-// broker may refuse the whole stream.
-func (r *rejects) rejectedLately(stream string) bool {
+// rejectedRecently reports whether a message of the stream was rejected within
+// siblingPeriod: the broker may reject the whole stream.
+func (r *rejects) rejectedRecently(stream string) bool {
 	last, ok := r.lastReject[stream]
-	return ok && time.Since(last) < likelyFor
+	return ok && time.Since(last) < siblingPeriod
 }
 
-// newRound forgets what a round has shown, also one that was interrupted.
+// newRound clears the results of a round of retries, even if it is not complete.
 func (r *rejects) newRound() {
 	clear(r.tried)
 	clear(r.again)
 }
 
-// wait puts the next round of trying off, so that it is a day after the newest
-// refusal.
+// wait sets the next round of retries to rejectRetry from now.
 func (r *rejects) wait(now time.Time) {
 	r.next = now.Add(rejectRetry)
 }
 
-// arrived is the token of what need not travel.
-type arrived struct{}
+// ackedToken is the token of an item that is not sent: it counts as acknowledged at once.
+type ackedToken struct{}
 
-var already = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-func (arrived) Done() <-chan struct{} { return already }
-func (arrived) Answered() bool        { return true }
-func (arrived) Error() error          { return nil }
+func (ackedToken) Done() <-chan struct{} { return closedChan }
+func (ackedToken) Answered() bool        { return true }
+func (ackedToken) Error() error          { return nil }
 
-// tryAlone sends something again for which the broker closed the connection,
-// when it is time for that: alone, except for streams of which one was taken.
+// tryAlone retries, during a round, an item for which the broker closed the connection.
+// Nothing else may be in flight. It reports whether it has sent or tracked an item.
 func (t *retries) tryAlone() bool {
 	r := &t.link.rejects
 	if !t.canary.acksProven() || time.Now().Before(r.next) || len(t.history.peeked) > 0 && !t.trying {
@@ -184,18 +186,18 @@ func (t *retries) tryAlone() bool {
 		}
 		return false
 	case it.Declared() && t.link.tooLate(it):
-		t.out.track(&sentMessage{Token: arrived{}, kind: kindLate, item: *it})
+		t.out.track(&sentMessage{Token: ackedToken{}, kind: kindLate, item: *it})
 		t.cursor.Advance(*it)
 		return true
 	case t.out.inflight.len() > 0:
-		t.trying = true // what is in flight lands, and then it goes
+		t.trying = true // it is sent when nothing is in flight any more
 		return false
 	case t.link.proofs.of(it.Stream).probe != nil:
-		return false // the one before it comes back, or does not
+		return false // the probe before it is not decided yet
 	}
 	t.trying = true
 	if it.Priority != sensors.Alarm {
-		t.link.pace.pass()
+		t.link.pace.take()
 	}
 	m, f := t.history.message(it), sentMessage{kind: kindRetry, item: *it}
 	if t.probes.proving() && !it.Declared() {
@@ -207,8 +209,8 @@ func (t *retries) tryAlone() bool {
 	return true
 }
 
-// nextAlone is the oldest item that is rejected, closes the connection, and was
-// not tried in this round; nil if there is none.
+// nextAlone returns the oldest rejected item for which the broker closed the connection
+// and that was not tried in this round; nil if there is none.
 func (t *retries) nextAlone() (*queue.Item, error) {
 	r := &t.link.rejects
 	for {
@@ -222,14 +224,14 @@ func (t *retries) nextAlone() (*queue.Item, error) {
 				return it, nil
 			}
 			if r.held[it.Stream] == nil && !it.Declared() {
-				r.held[it.Stream] = &hold{} // it was kept without our knowledge
+				r.held[it.Stream] = &hold{} // loadHeld could not read it
 			}
 			t.cursor.Advance(*it)
 		}
 	}
 }
 
-// closes says that an item is to be tried alone.
+// closes reports whether an item has to be tried alone in this round.
 func (r *rejects) closes(it *queue.Item) bool {
 	if it.Declared() {
 		return !r.tried[msgIDOf(it)]
@@ -238,7 +240,7 @@ func (r *rejects) closes(it *queue.Item) bool {
 	return h != nil && h.closes && !h.open && !r.again[it.Stream]
 }
 
-// accepted takes note that the broker took what it closed the connection for.
+// accepted records that the broker accepted an item for which it had closed the connection.
 func (t *retries) accepted(it *queue.Item) {
 	if it.Declared() {
 		t.link.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
@@ -247,7 +249,7 @@ func (t *retries) accepted(it *queue.Item) {
 	t.acceptStream(it.Stream)
 }
 
-// stillRejected takes note that the session ended for it again; why is how.
+// stillRejected records that the session ended again because of an item; why is how.
 func (t *retries) stillRejected(it *queue.Item, why error) {
 	t.link.log.Warn("the broker still refuses what is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq,
 		"why", why)
@@ -257,7 +259,7 @@ func (t *retries) stillRejected(it *queue.Item, why error) {
 	}
 }
 
-// endRound: all that closes the connection was tried.
+// endRound ends a round of retries: everything was tried.
 func (t *retries) endRound() {
 	r := &t.link.rejects
 	clear(r.mutedStates)
@@ -266,10 +268,10 @@ func (t *retries) endRound() {
 	t.cursor.Rewind()
 }
 
-// acked takes note that the broker acknowledged what was rejected.
+// acked records that the broker acknowledged a retried message.
 func (t *retries) acked(f *sentMessage) {
 	t.trying = false
-	if f.probe == nil { // else it has to come back first
+	if f.probe == nil { // a probe must also come back to be accepted
 		t.accepted(&f.item)
 	}
 }

@@ -202,7 +202,7 @@ func TestARestartTriesAgainWhatWasHeld(t *testing.T) {
 		fifty(bl)
 		time.Sleep(30 * time.Minute)
 		next := New(l.opt, bl, br.dial, slog.New(slog.DiscardHandler))
-		next.recall()
+		next.loadHeld()
 		if next.rejects.held["room"] == nil {
 			t.Error("the next start does not know what is held")
 		}

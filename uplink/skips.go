@@ -9,10 +9,10 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// tooLate says that a reading is not sent: its payload is plain, cannot say that it is
-// historical, and nobody asked for the history all the same. What a stream that is held
-// is tried with is sent however late it is: without it nobody would know when the
-// broker takes the stream again.
+// tooLate reports whether a reading is skipped because it is historical and its payload is
+// plain: that cannot mark it as historical, and the configuration does not ask for history.
+// A probe of a held stream is sent even if it is too late, because otherwise it would not
+// be known when the broker accepts the stream again.
 func (l *Link) tooLate(it *queue.Item) bool {
 	return it.Event == "" && l.opt.Formats.Of(it.Stream) == payload.Plain && l.historical(it)
 }
@@ -22,19 +22,19 @@ const (
 	maxSkipsStreams = 20          // how many streams an event names
 )
 
-// skips are the readings that were too late and that no event has told of yet. They
-// left the backlog as what was delivered did. They belong to the goroutine of the
-// session, and outlive it.
+// skips counts the skipped readings that no event has reported yet. They were acknowledged
+// to the backlog like delivered ones. Only the goroutine of the session uses it; it lives
+// longer than the session.
 type skips struct {
-	streams  map[string]int // how many of each
+	streams  map[string]int // readings by stream
 	count    int
-	first    int64     // when the first was measured, Unix milliseconds
-	last     int64     // and the last
+	first    int64     // when the oldest was measured, Unix milliseconds
+	last     int64     // the same of the newest
 	since    time.Time // when the first was skipped
-	reported time.Time // zero: never
+	reported time.Time // when the last event was reported; zero: never
 }
 
-// add takes note of a reading, and of when it was measured.
+// add counts a reading that was measured at a time, in Unix milliseconds.
 func (s *skips) add(it *queue.Item, at int64) {
 	if s.count == 0 {
 		s.streams, s.since, s.first, s.last = map[string]int{}, time.Now(), at, at
@@ -44,8 +44,8 @@ func (s *skips) add(it *queue.Item, at int64) {
 	s.first, s.last = min(s.first, at), max(s.last, at)
 }
 
-// reportDue reports what was skipped when the backlog has come to its end, and once a
-// minute while it does not.
+// reportDue reports skipped readings when the backlog is empty, and every skipsEvery while
+// it is not.
 func (s *skips) reportDue(h *history) {
 	if s.count == 0 {
 		return
@@ -56,7 +56,7 @@ func (s *skips) reportDue(h *history) {
 	}
 }
 
-// report reports what was skipped, if anything was.
+// report reports the skipped readings with an event and in the log, if there are any.
 func (s *skips) report(l *Link) {
 	if s.count == 0 {
 		return

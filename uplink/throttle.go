@@ -8,25 +8,24 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// AutoRate is the pace of a backlog that a subscriber at the usual brokers can
-// follow. Mosquitto and EMQX acknowledge what they queue for a subscriber, at
-// most 1,000 messages, and drop what comes beyond that. So a burst stays well
-// below 1,000, and after it goes what a subscriber with 4 ms for a message can
-// take. It is never less than twice what this node produces, or the backlog
-// would never end.
+// AutoRate is the Drain.Rate for a pace with which a subscriber can keep up. Mosquitto and
+// EMQX queue at most 1,000 messages for a subscriber; they acknowledge and drop further
+// ones. So a burst stays well below 1,000, and the rate after it is that of a subscriber
+// that needs 4 ms for a message. The rate is at least twice what this node produces, so
+// that the backlog shrinks.
 const AutoRate = -1
 
 const (
 	autoRate  = 250 // readings a second
 	autoBurst = 500 // readings
 
-	// liveAge is the age below which a reading is not part of a backlog: under
-	// AutoRate it does not wait.
+	// liveAge is the age below which a reading is live, not backlog: with AutoRate it is
+	// not throttled.
 	liveAge = time.Second
 
-	// late is how much of a delay is made up for at a fixed rate: timers are not
-	// exact.
-	late = 20 * time.Millisecond
+	// timerSlack is the burst at a fixed rate, as a time: it makes up for timers that fire
+	// late.
+	timerSlack = 20 * time.Millisecond
 )
 
 // A throttle paces routine readings with a token bucket. It belongs to the link
@@ -34,9 +33,9 @@ const (
 // burst each time.
 type throttle struct {
 	rate   int       // as in Drain
-	tokens float64   // readings that may go now
+	tokens float64   // readings that may be sent now
 	filled time.Time // when tokens was computed
-	next   time.Time // when the next reading may go; zero: none waits for it
+	next   time.Time // when the next reading may be sent; zero: none waits for it
 
 	produced meter // routine readings of this node
 }
@@ -51,10 +50,10 @@ func (t *throttle) burst() float64 {
 	if t.rate == AutoRate {
 		return autoBurst
 	}
-	return max(1, float64(t.rate)*late.Seconds())
+	return max(1, float64(t.rate)*timerSlack.Seconds())
 }
 
-// perSecond is the pace after a burst; 0: there is none.
+// perSecond is the rate after a burst, in readings per second; 0: there is no limit.
 func (t *throttle) perSecond() float64 {
 	if t.rate == AutoRate {
 		return max(autoRate, 2*t.produced.perSecond(time.Now()))
@@ -62,7 +61,7 @@ func (t *throttle) perSecond() float64 {
 	return float64(t.rate)
 }
 
-// ready reports whether a reading may go now.
+// ready reports whether a reading may be sent now. If not, it sets next.
 func (t *throttle) ready() bool {
 	if t.rate == 0 {
 		return true
@@ -79,12 +78,12 @@ func (t *throttle) ready() bool {
 	return true
 }
 
-// pass notes that a reading goes.
-func (t *throttle) pass() { t.tokens = max(t.tokens-1, 0) }
+// take takes the token of a reading that is sent.
+func (t *throttle) take() { t.tokens = max(t.tokens-1, 0) }
 
-// mayGo reports whether the pace lets a routine reading go now. With AutoRate,
-// what was measured just now is no backlog and does not wait.
-func (l *Link) mayGo(it *queue.Item) bool {
+// maySend reports whether a routine reading may be sent now. With AutoRate a live reading
+// is never throttled.
+func (l *Link) maySend(it *queue.Item) bool {
 	return l.pace.ready() || l.opt.Drain.Rate == AutoRate && l.live(it)
 }
 
@@ -95,17 +94,18 @@ func (l *Link) live(it *queue.Item) bool {
 
 const (
 	meterPeriod = 30 * time.Second
-	meterStart  = 10 * time.Second // the first reading of every sensor comes at once
+	meterStart  = 10 * time.Second // at the start all sensors are read at once: the first rate is over this time at least
 )
 
-// A meter counts events per second, over its period and the one before.
+// A meter measures a rate of events over the current period and the one before. It may be
+// used by several goroutines.
 type meter struct {
 	period time.Duration // 0: meterPeriod
 
-	mu     sync.Mutex
-	from   time.Time // start of the period; zero: there was no event
-	count  int       // in the period
-	before float64   // events a second in the period before; negative: there was none
+	mu     sync.Mutex // guards the fields below
+	from   time.Time  // start of the current period; zero: there was no event yet
+	count  int        // events in the current period
+	before float64    // events per second in the period before; negative: there was none
 }
 
 func (m *meter) add(now time.Time, n int) {
@@ -118,10 +118,10 @@ func (m *meter) add(now time.Time, n int) {
 	m.count += n
 }
 
-// span is how long a period is.
+// span is the length of a period.
 func (m *meter) span() time.Duration { return cmp.Or(m.period, meterPeriod) }
 
-// rollLocked starts the period that now is in.
+// rollLocked starts a new period if the current one has ended.
 func (m *meter) rollLocked(now time.Time) {
 	periods := now.Sub(m.from) / m.span()
 	if periods < 1 {
@@ -134,7 +134,8 @@ func (m *meter) rollLocked(now time.Time) {
 	m.from, m.count = m.from.Add(periods*m.span()), 0
 }
 
-// perSecond weighs the period before by how much of it lies in the last span.
+// perSecond returns the rate over the last span. Of the period before it uses the fraction
+// that is within that time.
 func (m *meter) perSecond(now time.Time) float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

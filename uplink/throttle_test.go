@@ -160,7 +160,7 @@ func TestThePaceIsTwiceWhatIsProduced(t *testing.T) {
 					m.add(time.Now(), 1)
 				}
 				for p.ready() {
-					p.pass()
+					p.take()
 					n++
 				}
 				time.Sleep(time.Millisecond)
