@@ -55,14 +55,17 @@ func run(ctx context.Context, args []string) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(32 << 20) // near it, garbage is collected more often instead of growing
 	}
-	// The database comes first: without it no message could be acknowledged.
+	// systemd writes standard error to the journal.
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if err := checkFiles(ctx, cfg, log); err != nil {
+		return err
+	}
+	// The database comes before the connection: without it no message could be acknowledged.
 	s, err := store.Open(ctx, storeOptions(cfg))
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	// systemd writes standard error to the journal.
-	log := slog.New(slog.NewTextHandler(stderr, nil))
 	// Deferred calls run in reverse order: stop, then Wait, and the store is closed last.
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -79,6 +82,22 @@ func run(ctx context.Context, args []string) error {
 		NATS:      natsOptions(cfg),
 		Size:      cfg.BatchSize, Time: cfg.BatchTime, Log: log,
 	}, s)
+}
+
+// checkFiles returns a usageError if the password or a certificate for the MQTT broker cannot be
+// used. Later they are read again for each connection, and an error is logged.
+func checkFiles(ctx context.Context, cfg config.Recorder, log *slog.Logger) error {
+	if cfg.NATS != nil {
+		return nil
+	}
+	warnings, err := cfg.Broker.Check(ctx)
+	for _, w := range warnings {
+		log.Warn("configuration", "warning", w)
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // natsOptions returns the options of the NATS source; nil: the recorder records from an MQTT

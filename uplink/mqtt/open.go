@@ -21,7 +21,7 @@ func (b Broker) OpenSocket(ctx context.Context, server *url.URL) (socket net.Con
 		return nil, "", err
 	}
 	if socket, err = openSocket(ctx, b, server, config); err != nil {
-		return nil, "", b.TLS.explainUntrusted(ctx, err)
+		return nil, "", explainBroker(b.TLS.explainUntrusted(ctx, err))
 	}
 	return socket, password, nil
 }

@@ -3,11 +3,14 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -20,14 +23,9 @@ import (
 func (s *Store) openSQLite(path string, create bool) error {
 	s.dialect = dialect{name: "sqlite", goose: goose.DialectSQLite3}
 	// SQLite itself says only "unable to open database file" for any cause.
-	_, err := os.Stat(path)
-	switch {
-	case err != nil && !create:
+	err := accessible(path, create)
+	if err != nil {
 		return err
-	case err != nil:
-		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return fmt.Errorf("%w: create the folder, and let the recorder's user write to it", err)
-		}
 	}
 	s.db, err = sql.Open("sqlite", sqliteName(path,
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)")+"&_txlock=immediate")
@@ -43,6 +41,26 @@ func (s *Store) openSQLite(path string, create bool) error {
 	s.read.SetMaxOpenConns(min(4, runtime.NumCPU()))
 	s.read.SetMaxIdleConns(1)
 	return nil
+}
+
+// accessible returns why a SQLite file cannot be used, and what to do about it. It opens no
+// file: closing one would release the locks that SQLite has on it in this process.
+func accessible(path string, create bool) error {
+	const readWrite = 6 // R_OK and W_OK of access(2)
+	err := syscall.Access(path, readWrite)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !create {
+			return fmt.Errorf("%w: holdfast-recorder run creates it at its first start", err)
+		}
+		err = syscall.Access(filepath.Dir(path), readWrite)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: create the folder, and let the recorder's user write to it", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: use the recorder's user, as with sudo -u holdfast-recorder", err)
+	}
+	return err
 }
 
 // sqliteName returns the URI of a file with pragmas. A process waits up to ten seconds for the
@@ -68,6 +86,10 @@ func (s *Store) Backup(ctx context.Context, to string) error {
 	part := to + ".part"
 	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
 		return err
+	}
+	// SQLite would not say that this user cannot write there.
+	if err := accessible(part, true); err != nil {
+		return fmt.Errorf("%s: %w", to, err)
 	}
 	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -292,6 +293,11 @@ func (c *Conn) Read() (Message, error) {
 	for {
 		// Each read of header or body has its own deadline.
 		h, err := readHeader(c.reader)
+		if errors.Is(err, io.EOF) {
+			// Mosquitto 2.0.11 does not send the reason.
+			err = fmt.Errorf("%w: the broker closes the connection: see its log, and whether another client has "+
+				"this client_id", err)
+		}
 		if err != nil {
 			return Message{}, err
 		}
