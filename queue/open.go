@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -28,6 +29,14 @@ import (
 // fix: another process has the file open ([ErrLocked]), or the path cannot be used,
 // as when it is a directory or permission is missing ([ErrPath]).
 func Open(opt Options, log *slog.Logger) (*Queue, error) {
+	return OpenContext(context.Background(), opt, log)
+}
+
+// OpenContext is Open for a process that may be told to stop meanwhile: when ctx is done, the
+// next start does not count this one as a crash, even if OpenContext has not returned by then.
+// It returns ctx.Err() only if it has not begun to open the file: a step that works on the disk
+// cannot be interrupted.
+func OpenContext(ctx context.Context, opt Options, log *slog.Logger) (*Queue, error) {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
@@ -45,7 +54,7 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		stopped: make(chan struct{}),
 	}
 	w := writer{q}
-	err := w.openFirst()
+	err := w.openFirst(ctx)
 	defer func() {
 		if err == nil || isDiskError(err) {
 			q.takeUnsaved(opt.Unsaved)
@@ -78,7 +87,7 @@ var errDiskHangs = fmt.Errorf("%w: the disk hangs, and the configuration of befo
 // openFirst opens the file for the first time and creates its folder if necessary. If
 // the disk cannot create the folder, the error of opening the file is returned instead:
 // it says more.
-func (w writer) openFirst() error {
+func (w writer) openFirst(ctx context.Context) error {
 	if left := w.opt.Unsaved; left != nil && left.hangs {
 		w.boot = left.nextBoot() // countStart would access the disk that hangs
 		return errDiskHangs
@@ -86,7 +95,7 @@ func (w writer) openFirst() error {
 	if err := os.MkdirAll(filepath.Dir(w.opt.Path), 0o700); err != nil && !isDiskError(err) {
 		return err
 	}
-	return w.openFile()
+	return w.openFileContext(ctx)
 }
 
 // ErrPath means that no queue file can be used at the path until a person changes the
@@ -117,7 +126,10 @@ func isDiskError(err error) bool {
 
 // openFile opens the queue file, or the file that replaces it, and loads its state.
 // What is in memory is newer than the file and is kept.
-func (w writer) openFile() error {
+func (w writer) openFile() error { return w.openFileContext(context.Background()) }
+
+// openFileContext is openFile for [OpenContext].
+func (w writer) openFileContext(ctx context.Context) error {
 	st := store{path: w.opt.Path, maxQuarantined: w.opt.MaxSize, log: w.log, now: time.Now(),
 		newEvent: w.newEvent, clientID: w.opt.ClientID}
 	w.mu.Lock()
@@ -128,7 +140,7 @@ func (w writer) openFile() error {
 	w.mu.Unlock()
 	// Opening may take long, so mu is not held. Meanwhile Put adds to memory;
 	// adoptLocked renumbers what it added.
-	f, k, events, err := st.open()
+	f, k, events, err := st.open(ctx)
 	if err != nil {
 		return err
 	}

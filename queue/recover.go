@@ -1,12 +1,14 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -60,8 +62,9 @@ const (
 )
 
 // open checks the file, replaces it if it is damaged or holds the backlog of another
-// client ID, opens it and loads its state. made are the events to report.
-func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
+// client ID, opens it and loads its state. made are the events to report. When ctx is done,
+// open deletes the marker at once and goes on.
+func (st *store) open(ctx context.Context) (f *file, k fileState, made []storageEvent, err error) {
 	if err := st.finishRename(); err != nil {
 		return nil, k, nil, err
 	}
@@ -69,12 +72,15 @@ func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
 	if err != nil {
 		return nil, k, nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, k, nil, err // the process may end before a marker is deleted
+	}
 	// From here to unmark the file may crash the process: bbolt maps it into memory.
 	m := marker{path: st.path + ".opening"}
 	if err := st.mark(&m); err != nil {
 		return nil, k, nil, err
 	}
-	defer st.unmark(&m) // also after an error: an error is no crash
+	defer st.unmarkOnce(ctx, &m)() // also after an error: an error is no crash
 	if found.condition == intact && m.suspectFile() {
 		found = finding{damaged, errCrashedTwice}
 	}
@@ -131,6 +137,14 @@ func (st *store) unmark(m *marker) {
 	if err := m.clear(); err != nil {
 		st.log.Warn("the marker of this start stays", "err", err)
 	}
+}
+
+// unmarkOnce calls unmark when ctx is done or when the function that it returns is called,
+// whichever is first. That function returns after the marker was deleted.
+func (st *store) unmarkOnce(ctx context.Context, m *marker) (unmark func()) {
+	once := sync.OnceFunc(func() { st.unmark(m) })
+	stop := context.AfterFunc(ctx, once)
+	return func() { stop(); once() }
 }
 
 // openFound opens the file that inspect found. If the file was damaged and was replaced,

@@ -80,6 +80,7 @@ type runner struct {
 	log     *slog.Logger      // of the agent, to standard error
 	hw      *drivers.Hardware // the open devices, shared by all configurations
 	lines   *output.Hardware  // the open lines of outputs, shared by all configurations
+	opener  opener            // of the queue, for all configurations
 	unsaved *queue.Unsaved    // what the queue could not write at its last end; nil: nothing
 	manager *systemd.Notifier // nil: systemd does not listen
 
@@ -252,7 +253,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	// unsaved is nil if the queue was never open: then r.unsaved still waits for a queue.
 	unsaved, err := serve(ctx, cfg, surroundings{open: r.hw.Open, openLine: r.lines.Open, log: r.log,
 		manager: r.manager, problems: func() []string { return r.problems.Load().list() },
-		awaitNetwork: network.AwaitBack, unsaved: r.unsaved, reloads: r.reloads})
+		awaitNetwork: network.AwaitBack, opener: &r.opener, unsaved: r.unsaved, reloads: r.reloads})
 	if unsaved != nil {
 		r.unsaved = unsaved
 	}

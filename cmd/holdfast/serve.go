@@ -31,6 +31,7 @@ type surroundings struct {
 	changed      func(sensors.Reading) // called at once with each reading of an output; nil: not called
 	problems     func() []string       // what a person should repair on this machine; nil: there is no search
 	awaitNetwork func(ctx context.Context, back chan<- struct{}) error
+	opener       *opener              // of the queue; nil: there is no earlier queue in this process
 	unsaved      *queue.Unsaved       // what the previous queue could not write
 	reloads      <-chan config.Config // configurations for which isSameBase holds; nil: there are no reloads
 }
@@ -43,7 +44,7 @@ func serve(ctx context.Context, cfg config.Config, around surroundings) (*queue.
 	opt := cfg.Queue // cfg stays as it was read: a reload compares
 	opt.Clock, opt.Unsaved, opt.Progress = clock, around.unsaved, manager.Loop("queue writer")
 	defer manager.Forget()
-	q, err := openQueue(ctx, opt, log)
+	q, err := around.opener.open(ctx, opt, log)
 	if err != nil {
 		return nil, err
 	}
@@ -121,26 +122,6 @@ func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, change
 const closeTimeout = 5 * time.Second
 
 var errHangs = errors.New("the disk hangs: what was in memory only could not be written")
-
-// openQueue opens the queue. It returns when ctx is done, even if the disk hangs; the
-// goroutine that opens the queue then ends with the process.
-func openQueue(ctx context.Context, opt queue.Options, log *slog.Logger) (*queue.Queue, error) {
-	type result struct {
-		q   *queue.Queue
-		err error
-	}
-	opened := make(chan result, 1)
-	go func() { q, err := queue.Open(opt, log); opened <- result{q, err} }()
-	select {
-	case r := <-opened:
-		if r.err == nil && r.q.UncleanStart() > 0 {
-			reportUnclean(r.q, opt.Clock)
-		}
-		return r.q, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // closeQueue closes the queue after its writer has ended. If the disk hangs it returns
 // after closeTimeout; the goroutine that waits for the disk then ends with the process.
