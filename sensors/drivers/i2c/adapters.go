@@ -10,15 +10,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// currentBus is the number that a bus of the configuration has now: the one of the
-// adapter that had the configured number when it was first opened. An adapter that
-// is plugged in again, or whose driver was bound anew, gets the lowest free number,
-// and its old one goes to another.
+// currentBus returns the current number of a bus of the configuration: that of the adapter which
+// had the configured number when it was first opened. If an adapter is plugged in again, or its
+// driver is bound again, the kernel gives it the lowest free number, and may give its old number
+// to another one.
 func currentBus(h *host.Host, bus Bus) (Bus, error) {
 	was, known := h.Known.Lookup(bus.String())
 	ids, numbers := adapterIDs(h)
-	// The number is the adapter's that had it before, or nothing is known to the
-	// contrary: without sysfs, as in a container, numbers are all there is.
+	// The number still belongs to the same adapter, or this is not known: without sysfs, as in a
+	// container, there are only numbers.
 	if !known || len(ids) == 0 || ids[bus].Stable == was.Stable {
 		return bus, nil
 	}
@@ -33,15 +33,15 @@ func currentBus(h *host.Host, bus Bus) (Bus, error) {
 		bus, was.Shown, os.ErrNotExist, strings.Join(there, ", "))
 }
 
-// confirmBus makes sure that an open bus is the adapter that it was before. While
-// it is open the kernel gives its number to no other.
+// confirmBus checks that an open bus is the same adapter as before. While it is open, the kernel
+// does not give its number to another one.
 func confirmBus(h *host.Host, bus, now Bus) error {
 	ids, _ := adapterIDs(h)
 	return h.Known.Confirm(bus.String(), ids[now])
 }
 
-// adapterIDs are what tells the I2C adapters apart, by their numbers: where their
-// hardware is, the channel of a multiplexer, and the order of those that are alike.
+// adapterIDs returns the identities of the I2C adapters by their numbers: the path of the
+// hardware, the channel of a multiplexer, and a counter if several are equal otherwise.
 func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 	root := filepath.Join(h.Sys, "bus", "i2c", "devices")
 	names, _ := host.Numbered(root, "i2c-") // without sysfs nothing is known
@@ -55,7 +55,7 @@ func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 		called, hardware := host.ReadPrintable(filepath.Join(dir, "name")), filepath.Dir(dir)
 		id := host.Identity{Stable: host.StablePath(hardware) + " " + stableName(called),
 			Shown: called + " at " + hardware}
-		// Two of one name at one place are distinguished by their order, which a driver
+		// Adapters with the same name and path are distinguished by their order, which the driver
 		// keeps.
 		if alike[id.Stable]++; alike[id.Stable] > 1 {
 			id.Stable = fmt.Sprint(id.Stable, "#", alike[id.Stable])
@@ -67,9 +67,9 @@ func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 	return ids, numbers
 }
 
-// stableName is an adapter's name without the numbers that change when it is
-// plugged in again: "i2c-tiny-usb at bus 001 device 004". The channel of a
-// multiplexer stays: "i2c-11-mux (chan_id 0)".
+// stableName returns the name of an adapter without the numbers that change when it is plugged in
+// again, as in "i2c-tiny-usb at bus 001 device 004". The channel of a multiplexer is kept, as in
+// "i2c-11-mux (chan_id 0)".
 func stableName(name string) string {
 	name, channel, _ := strings.Cut(name, "chan_id ")
 	return host.WithoutDigits(name) + channel

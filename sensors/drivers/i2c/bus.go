@@ -15,28 +15,27 @@ import (
 	"periph.io/x/conn/v3/i2c"
 )
 
-// Buses are the I2C buses in use, each opened once however many parts hang on
-// it. periph opens one file for each user and leaves the serialising to the
-// kernel; one owner keeps a bus's transfers in one queue and makes sure that the
-// file is closed when nobody uses it: the kernel cannot remove an adapter
-// while its file is open (i2c_del_adapter waits for it).
+// Buses are the I2C buses in use. Each is opened once for all its parts, which has two reasons:
+// the transfers of a bus can be serialised under a context, and its file is closed as soon as
+// nobody uses it. The kernel cannot remove an adapter while its file is open (i2c_del_adapter
+// waits for it).
 //
-// The zero value is ready. It is not to be copied after its first use.
+// The zero value is ready. It must not be copied after its first use.
 type Buses struct {
 	mu     sync.Mutex
 	open   map[string]*sharedBus // by path; guarded by mu
-	health map[string]*busHealth // by path; it outlives the file; guarded by mu
+	health map[string]*busHealth // by path, kept after the file is closed; guarded by mu
 
-	// OpenBus opens a device file in place of the kernel, in tests. It is set before
-	// the first use; nil is the kernel.
+	// Tests set OpenBus before the first use, to replace the kernel's device file; nil is
+	// the kernel.
 	OpenBus func(path string) (i2c.BusCloser, error)
 
-	// As OpenBus, for a driver's file in sysfs and for a GPIO line.
+	// Like OpenBus, for a driver's file in sysfs and for a GPIO line.
 	openAttr func(path string) (io.WriteCloser, error)
 	openWire func(gpio.Place) (busWire, error)
 }
 
-// sharedBus is one open bus, for one transfer at a time.
+// sharedBus is one open bus, which allows one transfer at a time.
 type sharedBus struct {
 	buses   *Buses
 	host    *host.Host
@@ -45,23 +44,22 @@ type sharedBus struct {
 	users   int    // guarded by buses.mu
 	health  *busHealth
 
-	// token has a value in it while a transfer is under way. It is not a mutex: a
-	// transfer that hangs in the kernel would hold every waiting caller with it,
-	// and a wait for a channel ends with its context.
+	// token holds a value during a transfer. It is not a mutex, so that a caller that waits
+	// for a transfer that hangs in the kernel can stop when its context ends.
 	token chan struct{}
 
-	mu    sync.Mutex    // guards what follows; never held during a transfer
-	bus   i2c.BusCloser // nil once it is closed
+	mu    sync.Mutex    // guards the fields below; never held during a transfer
+	bus   i2c.BusCloser // nil after it is closed
 	gone  error         // why it is closed, or will be after this transfer
-	addr  uint16        // of the transfer under way
-	since time.Time     // when that began
+	addr  uint16        // of the current transfer
+	since time.Time     // when the current transfer began
 
-	partLocks map[uint16]partLock // by address, of the parts that several sensors read
+	partLocks map[uint16]partLock // by address, for parts that several sensors read
 }
 
-// acquire opens a bus or joins those who have it open. Each acquire takes one
-// release. A bus whose adapter has gone, or that a repair has closed, is opened again
-// while its former users still hold the old one.
+// acquire opens a bus, or returns the open one. Each acquire needs one release. If the adapter
+// is gone or a repair has closed the bus, acquire opens it again, while earlier users may still
+// hold the old sharedBus.
 func (bs *Buses) acquire(h *host.Host, bus Bus) (*sharedBus, error) {
 	path := filepath.Join(h.Dev, bus.String())
 	bs.mu.Lock()
@@ -89,8 +87,7 @@ func (bs *Buses) acquire(h *host.Host, bus Bus) (*sharedBus, error) {
 	return b, nil
 }
 
-// openAdapter opens the adapter that a bus of the configuration stands for, under
-// the number that it has now.
+// openAdapter opens the adapter of a bus of the configuration, under its current number.
 func (bs *Buses) openAdapter(h *host.Host, bus Bus) (opened i2c.BusCloser, now Bus, err error) {
 	if now, err = currentBus(h, bus); err != nil {
 		return nil, 0, err
@@ -103,8 +100,7 @@ func (bs *Buses) openAdapter(h *host.Host, bus Bus) (opened i2c.BusCloser, now B
 	if opened, err = open(path); err != nil {
 		return nil, 0, ExplainOpen(h, path, err)
 	}
-	// Only now is the number certain: the kernel gives that of an open adapter to no
-	// other.
+	// Check again now: the kernel does not reuse the number of an open adapter.
 	if err := confirmBus(h, bus, now); err != nil {
 		return nil, 0, errors.Join(err, opened.Close())
 	}
@@ -128,8 +124,7 @@ func (bs *Buses) release(b *sharedBus) error {
 	if b.users--; b.users > 0 {
 		return nil
 	}
-	// A bus that had gone may have been opened again under the same path by others.
-	if bs.open[b.path] == b { // not one that was opened after this was gone
+	if bs.open[b.path] == b { // it may have been opened again under the same path
 		delete(bs.open, b.path)
 	}
 	return b.close()
@@ -141,7 +136,7 @@ func (b *sharedBus) alive() bool {
 	return b.gone == nil
 }
 
-// close closes the file of the bus, at once or when the transfer under way has returned.
+// close closes the file of the bus, now or after the current transfer.
 func (b *sharedBus) close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -154,16 +149,16 @@ func (b *sharedBus) close() error {
 	}
 }
 
-// markGoneLocked has every user of this bus fail with the first reason given, and the
-// next acquire open the bus again. The file is closed when no transfer is under way.
+// markGoneLocked makes every user of this bus fail with the first reason given, and makes the
+// next acquire open the bus again. It does not close the file: a transfer may be using it.
 func (b *sharedBus) markGoneLocked(why error) {
 	if b.gone == nil {
 		b.gone = why
 	}
 }
 
-// checkFree returns EBUSY if a driver of the kernel has the address, which would then
-// be spoken to by two. It does not wait for a transfer.
+// checkFree returns EBUSY if a driver of the kernel uses the address. It does not wait for a
+// transfer.
 func (b *sharedBus) checkFree(addr uint16) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,8 +170,8 @@ func (b *sharedBus) checkFree(addr uint16) error {
 
 func (b *sharedBus) String() string { return filepath.Base(b.path) }
 
-// AdapterGone reports whether an error of a transfer means that the adapter itself is
-// not there any more, as when a USB adapter is unplugged: no retry on this file helps.
+// AdapterGone reports whether an error of a transfer means that the adapter itself is gone, for
+// example a USB adapter that was unplugged. The file is then of no use.
 func AdapterGone(err error) bool {
 	for _, gone := range []error{syscall.ENODEV, syscall.ESHUTDOWN, syscall.EBADF} {
 		if errors.Is(err, gone) {
@@ -186,7 +181,7 @@ func AdapterGone(err error) bool {
 	return false
 }
 
-// ExplainOpen adds to an error of opening a bus how to fix it.
+// ExplainOpen adds to an error of opening a bus what the user can do.
 func ExplainOpen(h *host.Host, path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EACCES):

@@ -8,19 +8,19 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
-// busWire is SDA or SCL. It is driven low, or released and pulled high by its
-// resistor: a wire that is driven high against a part that holds it low is a short.
+// busWire is SDA or SCL as an open-drain output: it is driven low, or released and pulled high
+// by its resistor. Driving it high while a part holds it low would be a short circuit.
 type busWire interface {
 	Set(high bool) error
 	Level() (high bool, err error)
 	Close() error
 }
 
-// halfClock makes 100 kHz, which every part understands; SMBus has no upper
-// bound for it below 25 ms.
+// halfClock gives at most 100 kHz, which every part supports. A slower clock does no harm: SMBus
+// allows 25 ms.
 const halfClock = 5 * time.Microsecond
 
-// clock sends clocks on the lines of a bus, which must not be held by its driver.
+// clock sends clocks on the lines of a bus, after its driver has released them.
 func (bs *Buses) clock(sdaAt, sclAt gpio.Place) (clocks int, err error) {
 	open := bs.openWire
 	if open == nil {
@@ -39,9 +39,9 @@ func (bs *Buses) clock(sdaAt, sclAt gpio.Place) (clocks int, err error) {
 	return nineClocks(sda, scl)
 }
 
-// nineClocks is UM10204 3.1.16, bus clear: a part that holds SDA low lets go of
-// it within nine clocks, at the end of the byte that it thinks it is sending. Then
-// comes a STOP, so that it does not take the next START for data.
+// nineClocks clears the bus as in UM10204 3.1.16: a part that holds SDA low releases it within
+// nine clocks, at the end of the byte that it is sending. Then comes a STOP, so that the part
+// does not take the next START for data.
 func nineClocks(sda, scl busWire) (clocks int, err error) {
 	steps := bitBang{}
 	for ; ; clocks++ {

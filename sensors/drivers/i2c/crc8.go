@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// CRC8 is the checksum that most parts here use: CRC-8 with the polynomial
-// x^8+x^5+x^4+1 (0x31), the highest bit first. What it starts from differs: 0xff with
-// Sensirion's and Aosong's parts (SHT3x-DIS version 7, 4.12), 0x00 with the HTU21D.
+// CRC8 returns the checksum that most parts use: CRC-8 with the polynomial x^8+x^5+x^4+1 (0x31),
+// highest bit first. The initial value start is 0xff for Sensirion's and Aosong's parts
+// (SHT3x-DIS version 7, 4.12), and 0x00 for the HTU21D.
 func CRC8(start byte, data []byte) byte {
 	crc := start
 	for _, b := range data {
@@ -23,14 +23,14 @@ func CRC8(start byte, data []byte) byte {
 	return crc
 }
 
-// DecodeWords takes words of 16 bits apart, the high byte first and a checksum behind
-// each that starts from start, as Sensirion's parts and those made after them send everything.
+// DecodeWords decodes words of 16 bits, high byte first, each followed by its CRC8 with the
+// initial value start. This is the format of Sensirion's parts and their compatibles. It returns
+// an error for a wrong checksum, and for data of a dead bus.
 func DecodeWords(start byte, r []byte) ([]uint16, error) {
 	if err := CheckAlive(r); err != nil {
 		return nil, err
 	}
 	var all []uint16
-	// Bytes behind the last whole word were not asked for.
 	for ; len(r) >= 3; r = r[3:] {
 		if want := CRC8(start, r[:2]); r[2] != want {
 			return nil, fmt.Errorf("wrong checksum 0x%02x, want 0x%02x", r[2], want)
@@ -40,8 +40,7 @@ func DecodeWords(start byte, r []byte) ([]uint16, error) {
 	return all, nil
 }
 
-// EncodeWords is words as such a part sends and takes them: the inverse of
-// [DecodeWords].
+// EncodeWords is the inverse of [DecodeWords].
 func EncodeWords(start byte, all ...uint16) (w []byte) {
 	for _, word := range all {
 		b := binary.BigEndian.AppendUint16(nil, word)
@@ -50,8 +49,7 @@ func EncodeWords(start byte, all ...uint16) (w []byte) {
 	return w
 }
 
-// Query sends a command, gives the part time, and reads as many words, of which
-// each checksum starts from start.
+// Query sends a command, waits, and reads n words whose checksums have the initial value start.
 func (p *Part) Query(wait time.Duration, start byte, n int, command ...byte) ([]uint16, error) {
 	if err := p.Command(command...); err != nil {
 		return nil, err
@@ -66,8 +64,8 @@ func (p *Part) Query(wait time.Duration, start byte, n int, command ...byte) ([]
 	return DecodeWords(start, r)
 }
 
-// CheckAlive refuses what a bus without a part on it reads: all bytes 0x00, where SDA is
-// held low, or all 0xff, where the pull-up alone has it.
+// CheckAlive returns an error for the data of a dead bus: all bytes 0x00 if SDA is held low, or
+// all 0xff if only the pull-up drives it.
 func CheckAlive(r []byte) error {
 	for _, b := range r {
 		if b != r[0] || b != 0x00 && b != 0xff {

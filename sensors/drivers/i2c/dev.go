@@ -22,15 +22,15 @@ const (
 	maxMessage   = 8192   // bytes in one message
 )
 
-// dev is a bus of the kernel, /dev/i2c-N. It stands in for periph's own
-// (host/sysfs), which hands the kernel stale addresses when two use one bus
-// (185 of 800 transfers under contention), sets no timeout and drops the errno.
+// dev is a bus of the kernel, /dev/i2c-N. It replaces periph's own (host/sysfs), which uses
+// wrong addresses when two goroutines use one bus (185 of 800 transfers under contention), sets
+// no timeout and loses the errno.
 //
-// It is for one transfer at a time; [sharedBus] sees to that.
+// It allows one transfer at a time; [sharedBus] ensures that.
 type dev struct{ file *os.File }
 
-// openDev opens a bus. A part that holds the clock line low then costs 100 ms
-// for a transfer and not the kernel's default of one second.
+// openDev opens a bus. It sets a timeout of 100 ms in place of the kernel's one second, for
+// parts that hold the clock line low.
 func openDev(path string) (i2c.BusCloser, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -61,8 +61,8 @@ func (b *dev) Tx(addr uint16, w, r []byte) error {
 	if addr > 0x7f || len(w) > maxMessage || len(r) > maxMessage {
 		return syscall.EINVAL
 	}
-	// The kernel reads these addresses from memory, where neither the garbage
-	// collector nor a growing stack would correct them: what they point to is pinned.
+	// The structures for the kernel contain pointers as plain memory: pin what they point to, so
+	// that neither the garbage collector nor a growing stack moves it.
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	msgs := make([]message, 0, 2)
@@ -94,7 +94,7 @@ func (b *dev) ioctl(request, value uintptr) error {
 	return asError(errno)
 }
 
-// asError makes an error of an errno, which as an interface would never be nil.
+// asError converts an errno to an error. Errno 0 as an interface would not be nil.
 func asError(errno syscall.Errno) error {
 	if errno == 0 {
 		return nil
@@ -102,7 +102,7 @@ func asError(errno syscall.Errno) error {
 	return errno
 }
 
-// SetSpeed is refused: on a Raspberry Pi the clock is dtparam=i2c_arm_baudrate.
+// SetSpeed is not supported: on a Raspberry Pi, dtparam=i2c_arm_baudrate sets the clock.
 func (b *dev) SetSpeed(physic.Frequency) error { return errors.ErrUnsupported }
 
 func (b *dev) Close() error   { return b.file.Close() }

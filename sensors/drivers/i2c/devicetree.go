@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// busLines finds the lines of an i2c-gpio bus: in the device tree, else by what
-// the driver calls them while it holds them.
+// busLines finds the lines of an i2c-gpio bus: in the device tree, or else by their consumer
+// names while the driver holds them.
 func busLines(h *host.Host, device string) (sda, scl gpio.Place, err error) {
 	node := filepath.Join(device, "of_node")
 	data, err := os.ReadFile(filepath.Join(node, "sda-gpios"))
@@ -21,7 +21,7 @@ func busLines(h *host.Host, device string) (sda, scl gpio.Place, err error) {
 		more, err = os.ReadFile(filepath.Join(node, "scl-gpios"))
 		data = append(data, more...)
 	} else {
-		data, err = os.ReadFile(filepath.Join(node, "gpios")) // the older form, as in the i2c-gpio overlay: SDA, SCL
+		data, err = os.ReadFile(filepath.Join(node, "gpios")) // older form, used by the i2c-gpio overlay: SDA, SCL
 	}
 	if err != nil {
 		chips, broken := gpio.Chips(h)
@@ -35,7 +35,7 @@ func busLines(h *host.Host, device string) (sda, scl gpio.Place, err error) {
 	if err != nil || len(specs) != 2 {
 		return sda, scl, fmt.Errorf("%s: %d lines, want SDA and SCL: %w", node, len(specs), err)
 	}
-	// The chip is not read: its lines are the driver's until it is unbound.
+	// Do not read the chip yet: the driver holds the lines until it is unbound.
 	at := func(s gpioSpec) gpio.Place {
 		name := controllers[s.phandle].chip
 		return gpio.Place{Chip: gpio.Chip{Path: filepath.Join(h.Dev, name), Name: name}, Offset: int(s.offset)}
@@ -65,10 +65,10 @@ func linesHeldAs(chips []gpio.Chip, sdaName, sclName string) (sda, scl gpio.Plac
 // A controller is a GPIO chip of the device tree.
 type controller struct {
 	chip  string // "gpiochip0"
-	cells int    // #gpio-cells: how many numbers name a line
+	cells int    // #gpio-cells: how many numbers specify a line
 }
 
-// controllersOf are the GPIO chips by their phandles.
+// controllersOf returns the GPIO chips by their phandles.
 func controllersOf(h *host.Host) map[uint32]controller {
 	all := map[uint32]controller{}
 	pattern := filepath.Join(h.Sys, "bus", "gpio", "devices", "gpiochip*", "of_node")
@@ -77,7 +77,7 @@ func controllersOf(h *host.Host) map[uint32]controller {
 		phandle, err := os.ReadFile(filepath.Join(node, "phandle"))
 		cells, err2 := os.ReadFile(filepath.Join(node, "#gpio-cells"))
 		if err != nil || err2 != nil || len(phandle) != 4 || len(cells) != 4 {
-			continue // nothing in the tree can mean this chip
+			continue // without a phandle, nothing in the tree refers to this chip
 		}
 		all[binary.BigEndian.Uint32(phandle)] = controller{
 			chip:  filepath.Base(filepath.Dir(node)),
@@ -87,13 +87,12 @@ func controllersOf(h *host.Host) map[uint32]controller {
 	return all
 }
 
-// A gpioSpec is a line as the device tree names it: by the phandle of its chip, and its
-// offset there.
+// A gpioSpec is a line in the device tree: the phandle of its chip, and its offset there.
 type gpioSpec struct{ phandle, offset uint32 }
 
-// gpioSpecs decodes a property of GPIO lines: for each the phandle of its chip
-// and as many cells as the chip wants, of which the first of two is the offset
-// (devicetree, bindings/gpio/gpio.txt). Cells are 32 bits, big-endian.
+// gpioSpecs decodes a property of GPIO lines (devicetree, bindings/gpio/gpio.txt). For each line
+// it has the phandle of its chip, and #gpio-cells cells. Only chips with two cells are supported:
+// offset and flags. A cell has 32 bits, big-endian.
 func gpioSpecs(data []byte, cells func(phandle uint32) int) (specs []gpioSpec, err error) {
 	for len(data) > 0 {
 		if len(data) < 12 {

@@ -1,16 +1,16 @@
-// Package i2c speaks to parts on the I2C buses of the machine: [Buses] opens each bus
-// once, however many parts are on it, and a [Part] makes a measurement of several
-// transfers under one context and reports where it failed.
+// Package i2c talks to parts on the I2C buses of the machine. [Buses] opens each bus once for
+// all parts on it. A [Part] makes the transfers of one measurement under one context, and
+// reports where it failed.
 //
-// A bus that a part holds low is opened again, then cleared and set up again by the
-// kernel (see recovery.go). A bus of the configuration stays with its adapter when the
-// kernel gives that another number (see adapters.go). A [Prober] is a bus as
-// `holdfast scan` needs it.
+// If a part holds a bus low, the package opens the bus again, then sends clocks and makes the
+// kernel set the adapter up again (see recovery.go). A bus of the configuration follows its
+// adapter when the kernel gives the adapter another number (see adapters.go). `holdfast scan`
+// uses a [Prober].
 //
-// What the bytes mean is a kind's business, in package drivers.
+// The kinds in package drivers define what the bytes mean.
 //
 // # Concurrency
 //
-// [Buses] is safe for concurrent use. A [Part] is for one goroutine at a time; parts of
-// one bus may be used at the same time, and their transfers are made one after the other.
+// [Buses] is safe for concurrent use. Only one goroutine at a time may use a [Part]. Parts of
+// one bus may be used at the same time: the package serialises their transfers.
 package i2c

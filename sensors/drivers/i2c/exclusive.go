@@ -2,12 +2,11 @@ package i2c
 
 import "context"
 
-// A partLock is held by one of the sensors that read one part, such as the inputs of a
-// converter, through several transfers. It is a channel for one value and not a mutex,
-// so that a wait for it ends with its context.
+// A partLock is held by one of the sensors of a part, such as the inputs of a converter, during
+// several transfers. It is a channel and not a mutex, so that a wait for it ends with a context.
 type partLock chan struct{}
 
-// lockOf is the lock of an address; all who have the bus open share it.
+// lockOf returns the lock of an address, which all users of the bus share.
 func (b *sharedBus) lockOf(addr uint16) partLock {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -32,15 +31,14 @@ func (p *Part) exclusive(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// MeasureExclusive is [Part.Measure] while no other sensor of the part measures so.
+// MeasureExclusive is like [Part.Measure], but only one sensor of the part at a time runs it.
 func (p *Part) MeasureExclusive(ctx context.Context, do func() error) error {
 	return p.exclusive(ctx, func() error { return p.Measure(ctx, do) })
 }
 
-// Update changes a register that other sensors of this part change, too: each
-// its own bits, and none comes between reading and writing. It writes only a value
-// that differs. It must not be called within [Part.MeasureExclusive], which has the
-// lock already.
+// Update changes a register of which other sensors of the part own other bits: it reads, changes
+// and writes it under the lock of the part, and writes only if the value differs. It must not be
+// called within [Part.MeasureExclusive], which holds the same lock.
 func (p *Part) Update(reg byte, change func(byte) byte) error {
 	return p.exclusive(p.ctx, func() error {
 		was := []byte{0}

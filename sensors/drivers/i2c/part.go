@@ -17,7 +17,7 @@ type Bus int
 
 func (b Bus) String() string { return "i2c-" + strconv.Itoa(int(b)) }
 
-// UnmarshalText takes `1`, `i2c-1` and `/dev/i2c-1`.
+// UnmarshalText parses `1`, `i2c-1` and `/dev/i2c-1`.
 func (b *Bus) UnmarshalText(text []byte) error {
 	digits := strings.TrimPrefix(strings.TrimPrefix(string(text), "/dev/"), "i2c-")
 	n, err := strconv.ParseUint(digits, 10, 16)
@@ -28,29 +28,29 @@ func (b *Bus) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MaxTransfers bounds one measurement. The parts here need a dozen transfers,
-// or three times that where they are asked whether they are done.
+// MaxTransfers bounds the transfers of one measurement. The drivers need about 12, or 36 if they
+// poll the part for the end of a measurement.
 const MaxTransfers = 64
 
-// A Part is one part on a bus. It bounds each measurement and keeps the first error of
-// its transfers: all that follow return it, so that a kind may check once at the end.
+// A Part is one part on a bus. It bounds the transfers of each measurement. After the first
+// failed transfer, all later ones return its error, so that a driver may check once at the end.
 //
-// It has no exported Tx, as periph's i2c.Bus does: the linker would keep a copy of it for
+// Unlike periph's i2c.Bus it has no exported Tx: the linker would keep a copy of that method for
 // each type that embeds a Part.
 type Part struct {
 	bus  *sharedBus
 	addr uint16
 
-	// Of the measurement under way; see [Part.Measure], which sets them anew. The
-	// context is a field because each transfer of a measurement has the same.
+	// State of the current measurement, which [Part.Measure] resets. The context is a field
+	// because all transfers of a measurement have the same one.
 	ctx   context.Context
 	left  int   // transfers that it may still make
 	err   error // the first one; every later transfer returns it
-	zeros zeros // what was read
+	zeros zeros // whether only zeros were read
 }
 
-// Open opens the bus of a part, or joins those who have it open. Nothing is sent yet.
-// An address that a driver of the kernel has is an error.
+// Open opens a part, and its bus if necessary. It sends nothing. If a driver of the kernel uses
+// the address, it returns an error.
 func (bs *Buses) Open(h *host.Host, bus Bus, addr uint16) (*Part, error) {
 	shared, err := bs.acquire(h, bus)
 	if err != nil {
@@ -63,16 +63,15 @@ func (bs *Buses) Open(h *host.Host, bus Bus, addr uint16) (*Part, error) {
 	return p, nil
 }
 
-// Measure calls do, whose transfers end with ctx and are bounded in number. The first
-// transfer that fails is the error, and the last one made.
+// Measure calls do, whose transfers end with ctx and are limited to MaxTransfers. It returns the
+// error of the first transfer that fails, after which no more are made, or else that of do.
 //
-// A measurement that failed and read nothing but zeros counts against the bus: see
-// recovery.go.
+// A failed measurement that read only zeros counts as a failure of the bus: see recovery.go.
 func (p *Part) Measure(ctx context.Context, do func() error) error {
 	p.ctx, p.left, p.err, p.zeros = ctx, MaxTransfers, nil, zeros{}
 	err := do()
-	// Zeros alone are no error of the bus: a part may have them. Zeros that the kind
-	// refused are how a bus looks whose SDA is held low.
+	// Zeros alone are not an error: a part may send them. But zeros that the driver rejected
+	// suggest that SDA is held low.
 	if (err != nil || p.err != nil) && p.zeros.all() {
 		p.bus.recordSilence(ctx, p.addr)
 	}
@@ -88,24 +87,22 @@ func (p *Part) Measure(ctx context.Context, do func() error) error {
 // Command sends bytes to the part: a command, or a register and its value.
 func (p *Part) Command(w ...byte) error { return p.tx(p.addr, w, nil) }
 
-// TryCommand sends a command that the part may refuse without harm.
+// TryCommand sends a command and ignores its error: the part may refuse it.
 func (p *Part) TryCommand(w ...byte) {
 	if p.err == nil && p.Command(w...) != nil {
 		p.err = nil
 	}
 }
 
-// ReadRegister reads from a register, or the answer to a command of one byte that
-// comes at once.
+// ReadRegister reads from a register, or the immediate answer to a command of one byte.
 func (p *Part) ReadRegister(reg byte, r []byte) error { return p.tx(p.addr, []byte{reg}, r) }
 
-// Receive reads without a command before it.
+// Receive reads without sending a command first.
 func (p *Part) Receive(r []byte) error { return p.tx(p.addr, nil, r) }
 
-// CheckSDAHigh makes sure that zeros were sent and are not those of an SDA that is
-// held low: then every address acknowledges and reads 0x00, also one that no part
-// may acknowledge, a master code of the high-speed mode (UM10204, 5.3). It is for a
-// part for which zeros are a value.
+// CheckSDAHigh returns an error if SDA is held low. Then every address acknowledges and reads
+// 0x00, even one that no part may acknowledge: a master code of the high-speed mode (UM10204,
+// 5.3). Drivers call it if zeros are a valid value of their part.
 func (p *Part) CheckSDAHigh() error {
 	const masterCode = 0x05
 	err := p.bus.transfer(p.ctx, masterCode, nil, make([]byte, 1))
@@ -115,11 +112,11 @@ func (p *Part) CheckSDAHigh() error {
 	case p.ctx.Err() != nil, AdapterGone(err):
 		return err
 	}
-	return nil // nobody acknowledged: SDA was high
+	return nil // no acknowledge: SDA was high
 }
 
-// Pause waits while the part works, or until the context of the measurement ends. Its
-// error counts as a transfer's.
+// Pause waits for d, or until the context of the measurement ends. Its error counts like that
+// of a transfer.
 func (p *Part) Pause(d time.Duration) error {
 	err := host.Sleep(p.ctx, d)
 	if err == nil {
@@ -158,14 +155,14 @@ func (p *Part) Explain(err error) error {
 	return &partError{fmt.Sprintf("%s 0x%02x: ", p.bus, p.addr), err}
 }
 
-// String is the bus, as the configuration calls it.
+// String returns the bus with its number in the configuration.
 func (p *Part) String() string { return p.bus.String() }
 
-// Close lets go of the bus.
+// Close releases the bus.
 func (p *Part) Close() error { return p.bus.buses.release(p.bus) }
 
-// partError is an error of a part, with the kernel's fault codes in the words of
-// a person at the wiring.
+// partError is an error of a part. Its text replaces the kernel's fault codes by words that help
+// with the wiring.
 type partError struct {
 	where string
 	err   error
@@ -183,7 +180,7 @@ func (e *partError) Error() string {
 	return e.where + e.err.Error()
 }
 
-// faults are the kernel's Documentation/i2c/fault-codes.rst, in a person's words.
+// faults explain the codes of the kernel's Documentation/i2c/fault-codes.rst.
 var faults = map[syscall.Errno]string{
 	syscall.EREMOTEIO: "no acknowledge",
 	syscall.ETIMEDOUT: "timed out (is a part holding the bus low?)",

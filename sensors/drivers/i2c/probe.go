@@ -17,7 +17,7 @@ const (
 	ioctlFuncs = 0x0705 // I2C_FUNCS: what the adapter can do
 	ioctlSMBus = 0x0720 // I2C_SMBUS: one SMBus transaction
 
-	// What [Prober.Functions] may have.
+	// Bits of [Prober.Functions].
 	FuncI2C      = 0x00000001 // I2C_FUNC_I2C: plain messages, which every kind here needs
 	FuncQuick    = 0x00010000 // I2C_FUNC_SMBUS_QUICK
 	FuncReadByte = 0x00020000 // I2C_FUNC_SMBUS_READ_BYTE
@@ -26,21 +26,21 @@ const (
 	smbusQuick, smbusByte = 0, 1
 )
 
-// A Prober is a bus that can be asked which addresses answer: the kernel's. It is for
-// one goroutine at a time.
+// A Prober is a bus of the kernel that can be scanned for parts. Only one goroutine at a time
+// may use it.
 type Prober interface {
 	i2c.BusCloser
-	// Functions are what the adapter can do, as bits.
+	// Functions returns the capabilities of the adapter as bits.
 	Functions() (uint, error)
 	// CheckFree reports EBUSY while a driver of the kernel has the address.
 	CheckFree(addr uint16) error
-	// Probe asks whether a part is at an address: by an address with nothing
-	// behind it, or by reading one byte.
+	// Probe returns nil if a part acknowledges the address. It sends the address alone, or
+	// reads one byte if read is true.
 	Probe(addr uint16, read bool) error
 }
 
-// OpenProber opens the device file of a bus to ask its addresses. It is not shared with
-// the parts that are open on the bus.
+// OpenProber opens a bus for a scan. It opens the device file for itself, and does not share it
+// with the open parts of the bus.
 func (bs *Buses) OpenProber(h *host.Host, bus Bus) (Prober, error) {
 	path := filepath.Join(h.Dev, bus.String())
 	open := bs.OpenBus
@@ -79,7 +79,7 @@ func (b *dev) Functions() (uint, error) {
 
 // Probe implements [Prober].
 func (b *dev) Probe(addr uint16, read bool) error {
-	if err := b.CheckFree(addr); err != nil { // it also says which address the next transaction is for
+	if err := b.CheckFree(addr); err != nil { // I2C_SLAVE also sets the address of the next transaction
 		return err
 	}
 	var pin runtime.Pinner

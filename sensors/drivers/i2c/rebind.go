@@ -12,16 +12,16 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// adapter is the device that a bus belongs to, and the kernel's driver of it.
+// adapter is the device of a bus and its driver in the kernel.
 type adapter struct{ device, driver string } // folders of sysfs
 
-// name is what the driver's files bind and unbind take.
+// name is the name that the driver's files bind and unbind accept.
 func (a adapter) name() string { return filepath.Base(a.device) }
 
 func (a adapter) isGPIO() bool { return filepath.Base(a.driver) == "i2c-gpio" }
 
-// findAdapter finds a bus in sysfs: /sys/bus/i2c/devices/i2c-1 is a link to the bus,
-// inside the device.
+// findAdapter finds the adapter of a bus in sysfs: /sys/bus/i2c/devices/i2c-1 links to a folder
+// inside that of the device.
 func findAdapter(h *host.Host, bus string) (adapter, error) {
 	dir, err := filepath.EvalSymlinks(filepath.Join(h.Sys, "bus", "i2c", "devices", bus))
 	if err != nil {
@@ -35,32 +35,31 @@ func findAdapter(h *host.Host, bus string) (adapter, error) {
 	return adapter{device, driver}, nil
 }
 
-// rebind takes the driver off a bus's adapter and gives it back, with nine clocks
-// in between where the kernel drives the bus by GPIO lines. It says what it did.
-// The bus's own file has to be closed.
+// rebind unbinds the driver of a bus's adapter and binds it again. Between the two it sends nine
+// clocks, if the kernel drives the bus by GPIO lines. did says what it did. The caller must have
+// closed the file of the bus.
 //
-// The kernel's drivers of parts on the bus go and come with it. A file that
-// another program has open holds this up until it is closed.
+// This also removes and restores the kernel's drivers of parts on the bus. If another program
+// has the bus open, it blocks until that program closes its file.
 func (bs *Buses) rebind(h *host.Host, bus string) (did string, err error) {
 	a, err := findAdapter(h, bus)
 	if err != nil {
 		return "", err
 	}
-	// Both files are opened first, so that nothing is taken away that cannot be given
-	// back.
+	// Open both files first, so that nothing is unbound that cannot be bound again.
 	unbind, err := bs.attr(a, "unbind")
 	if err != nil {
 		return "", err
 	}
 	defer unbind.Close()
-	bind, err := bs.attr(a, "bind") // before anything is taken away
+	bind, err := bs.attr(a, "bind")
 	if err != nil {
 		return "", err
 	}
 	defer bind.Close()
 	var clock func() (string, error)
 	if a.isGPIO() {
-		clock = bs.clocks(h, a) // while the lines can still be found by their holder
+		clock = bs.clocks(h, a) // before unbind: the lines may be found by their consumer only
 	}
 	if _, err := io.WriteString(unbind, a.name()); err != nil {
 		return "", fmt.Errorf("unbind %s: %w", a.name(), err)
@@ -78,7 +77,7 @@ func (bs *Buses) rebind(h *host.Host, bus string) (did string, err error) {
 	return did, err
 }
 
-// attr opens a driver's file to write. Its error says which permission is missing.
+// attr opens a driver's file for writing. Its error says which permission is missing.
 func (bs *Buses) attr(a adapter, file string) (io.WriteCloser, error) {
 	path := filepath.Join(a.driver, file)
 	open := bs.openAttr
@@ -97,8 +96,8 @@ func (bs *Buses) attr(a adapter, file string) (io.WriteCloser, error) {
 	return f, err
 }
 
-// clocks finds the lines of an i2c-gpio bus and returns what sends it nine clocks
-// once they are free.
+// clocks finds the lines of an i2c-gpio bus. It returns a function that sends nine clocks, to be
+// called when the driver has released the lines.
 func (bs *Buses) clocks(h *host.Host, a adapter) func() (string, error) {
 	sda, scl, err := busLines(h, a.device)
 	return func() (string, error) {

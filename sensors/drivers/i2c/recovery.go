@@ -12,34 +12,33 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A part that lost count of the clock in the middle of a byte, as after a reset
-// of the Pi, holds SDA low and waits for clocks that nobody sends: nothing works
-// on its bus any more. What is tried then, in this order, is to open the bus
-// anew, nine clocks where the bus is i2c-gpio, and to have the kernel set the
+// If the Pi is reset in the middle of a byte, the part that was sending it holds SDA low and
+// waits for more clocks. Nothing works on its bus any more. The recovery tries in this order: to
+// open the bus again; to send nine clocks, if the bus is i2c-gpio, and make the kernel set the
 // adapter up again.
 
 const (
-	// One transfer can time out on a sound bus, when a part stretches the clock. Three
-	// in a row without an answer of any part mean that the bus is wedged.
+	// One transfer can time out on a healthy bus, if a part stretches the clock. Three in a row
+	// without an answer of any part mean that the bus is stuck.
 	maxFailures = 3
 
-	// The pause between two rounds of repair doubles from a minute to an hour: setting
-	// an adapter up again also takes the kernel's own drivers off the bus.
+	// The pause between two rounds of repair doubles from a minute to an hour, because setting an
+	// adapter up again also unbinds the kernel's drivers of parts on the bus.
 	minRepairPause = time.Minute
 	maxRepairPause = time.Hour
 )
 
-// busHealth is what is known of a bus while its file is closed and opened again. It is
-// safe for concurrent use.
+// busHealth counts the failures of a bus. It is kept while the file is closed and opened again.
+// It is safe for concurrent use.
 type busHealth struct {
 	mu        sync.Mutex // guards the rest
 	failures  int        // since the bus last answered, or since the last round of repair
-	began     time.Time  // when the first of them was
+	began     time.Time  // time of the first failure
 	rounds    int        // of repair since the bus last answered; 0: it works
 	next      time.Time  // no round of repair before this
-	did       string     // what the last round did, for the event when the bus has recovered
-	reported  string     // what the last fault event said, so that it is said once
-	repairing bool       // a round is under way: nobody may open the bus
+	did       string     // what the last round did, for the event "recovered"
+	reported  string     // the last fault event, so that it is sent once
+	repairing bool       // a round is running: the bus must not be opened
 }
 
 func (b *busHealth) underRepair() bool {
@@ -48,28 +47,27 @@ func (b *busHealth) underRepair() bool {
 	return b.repairing
 }
 
-// failure counts a transfer that says that the bus is wedged. It returns the
-// number of the round of repair that is due, or 0.
+// failure counts a transfer that failed because the bus may be stuck. It returns the number of
+// the round of repair that is due, or 0.
 func (b *busHealth) failure(now time.Time) (round int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failures == 0 && b.rounds == 0 {
 		b.began = now
 	}
-	// A round that is not due yet leaves the count as it is, so that it comes as soon as
-	// it is.
+	// If the round is not due yet, keep the count: the round then starts as soon as it is due.
 	if b.failures++; b.failures < maxFailures || now.Before(b.next) {
 		return 0
 	}
 	b.failures = 0
-	if b.rounds++; b.rounds > 1 { // the first costs nothing
+	if b.rounds++; b.rounds > 1 { // no pause after the first, which only opens the file again
 		b.next = now.Add(min(minRepairPause<<min(b.rounds-2, 10), maxRepairPause))
 	}
 	return b.rounds
 }
 
-// success records that the bus works. It returns what was done last if it had
-// been wedged, and for how long it was.
+// success records that the bus works. It reports whether the bus was stuck, for how long, and
+// what the last round of repair did.
 func (b *busHealth) success(now time.Time) (did string, after time.Duration, wedged bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,8 +76,8 @@ func (b *busHealth) success(now time.Time) (did string, after time.Duration, wed
 	return did, after, wedged
 }
 
-// report records what a round did, and whether it has to be said: the same result again
-// does not.
+// report records the result of a round, and returns whether it differs from the last one that
+// was reported.
 func (b *busHealth) report(did string, err error) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,9 +87,9 @@ func (b *busHealth) report(did string, err error) (news bool) {
 	return news
 }
 
-// zeros are the reads of one measurement. A held SDA reads as zeros, and as an
-// acknowledge too: a bus of i2c-gpio reports no error (i2c-algo-bit does not look
-// for a lost arbitration).
+// zeros tracks whether the reads of one measurement were all zeros. If SDA is held low, i2c-gpio
+// reads zeros and an acknowledge without an error (i2c-algo-bit does not detect a lost
+// arbitration).
 type zeros struct {
 	reads int  // transfers that read something
 	other bool // a byte was not 0, or a transfer failed
@@ -104,21 +102,19 @@ func (z *zeros) add(err error, r []byte) {
 	z.other = z.other || err != nil || notZero(r)
 }
 
-// all reports whether there were reads, and all of zeros. What was only written says
-// nothing about the bus.
+// all reports whether there were reads, and all of them read zeros. Writes do not count.
 func (z *zeros) all() bool { return z.reads > 0 && !z.other }
 
 func notZero(r []byte) bool { return slices.ContainsFunc(r, func(c byte) bool { return c != 0 }) }
 
-// observe records what a transfer says about the bus. The caller has the token of the
-// bus. A part that does not acknowledge proves that SDA can be high; a write that is
-// acknowledged proves nothing.
+// observe records whether a transfer shows that the bus works. The caller holds the token. A
+// missing acknowledge proves that SDA is not held low; an acknowledged write proves nothing.
 func (b *sharedBus) observe(ctx context.Context, err error, r []byte) {
 	switch {
 	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EBUSY):
 		b.recordFailure(ctx, err)
 	case errors.Is(err, syscall.EREMOTEIO), errors.Is(err, syscall.ENXIO), err == nil && notZero(r):
-		// no acknowledge, by the two names that drivers have for it, or a byte with a one
+		// no acknowledge (drivers use two codes for it), or a byte with a one in it
 		did, after, wedged := b.health.success(time.Now())
 		if !wedged {
 			return
@@ -142,8 +138,8 @@ func (b *sharedBus) recordSilence(ctx context.Context, addr uint16) {
 	b.recordFailure(ctx, errZeros)
 }
 
-// recordFailure counts a failure and repairs the bus when that is due. The caller has
-// the token of the bus.
+// recordFailure counts a failure, and repairs the bus if a round is due. The caller holds the
+// token of the bus.
 func (b *sharedBus) recordFailure(ctx context.Context, why error) {
 	round := b.health.failure(time.Now())
 	if round == 0 {
@@ -164,18 +160,17 @@ func (b *sharedBus) recordFailure(ctx context.Context, why error) {
 	sensors.Notice(ctx, sensors.NewEvent("fault", details))
 }
 
-// repair has every user open the bus anew, and from the second round on has the
-// kernel make it anew in between. It says what it did.
+// repair makes every user open the bus again. From the second round on it first makes the kernel
+// set the adapter up again. did says what it did.
 func (b *sharedBus) repair(round int) (did string, err error) {
 	b.mu.Lock()
-	// Every user fails at its next transfer and opens its part again, and with it the
-	// bus.
+	// Every user fails at its next transfer, and then opens its part and the bus again.
 	b.markGoneLocked(fmt.Errorf("%v did not answer and is opened anew", b))
 	if round == 1 {
 		b.mu.Unlock()
 		return "opened anew", nil
 	}
-	err = b.closeFileLocked() // before the adapter goes: the kernel waits for it
+	err = b.closeFileLocked() // first, because the kernel waits for it before it removes the adapter
 	b.mu.Unlock()
 	if err != nil || !b.buses.setRepairing(b, true) {
 		return "", err
@@ -184,8 +179,8 @@ func (b *sharedBus) repair(round int) (did string, err error) {
 	return b.buses.rebind(b.host, b.current.String())
 }
 
-// setRepairing keeps everybody from opening a bus while it is repaired, and lets them
-// again. It is false if somebody has opened the bus again already.
+// setRepairing forbids or allows opening a bus. It returns false if somebody has already opened
+// the bus again.
 func (bs *Buses) setRepairing(b *sharedBus, on bool) bool {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"periph.io/x/conn/v3/i2c"
 )
 
-// transfer does one transfer unless ctx is done, also by the time that it is
-// its turn. After an error that means that the adapter itself has gone, the bus
-// is closed at once and every other user learns it at its next transfer.
+// transfer waits for its turn and makes one transfer, unless ctx ends first. If the error means
+// that the adapter is gone, it closes the bus, and all other users get this error at their next
+// transfer.
 func (b *sharedBus) transfer(ctx context.Context, addr uint16, w, r []byte) error {
 	bus, err := b.begin(ctx, addr)
 	if err != nil {
@@ -32,8 +32,8 @@ func (b *sharedBus) transfer(ctx context.Context, addr uint16, w, r []byte) erro
 	return err
 }
 
-// begin waits until no other transfer is under way; [sharedBus.end] lets the next one
-// begin. What it returns may be used until then.
+// begin waits until no other transfer is running, and returns the bus, which may be used until
+// [sharedBus.end].
 func (b *sharedBus) begin(ctx context.Context, addr uint16) (i2c.BusCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -41,8 +41,7 @@ func (b *sharedBus) begin(ctx context.Context, addr uint16) (i2c.BusCloser, erro
 	select {
 	case b.token <- struct{}{}:
 	case <-ctx.Done():
-		// The call's time is over: that is the fault of the transfer under way, which is
-		// named.
+		// The deadline passed because of the running transfer: name its part.
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, b.busy()
 		}
@@ -59,14 +58,14 @@ func (b *sharedBus) begin(ctx context.Context, addr uint16) (i2c.BusCloser, erro
 	return b.bus, nil
 }
 
-// end ends a transfer, and closes the bus if it has gone meanwhile.
+// end ends a transfer, and closes the bus if it was marked as gone.
 func (b *sharedBus) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_ = b.endLocked() // what closing says adds nothing to why it was closed
+	_ = b.endLocked() // the reason for closing is in b.gone
 }
 
-// endLocked takes the token out. The caller has put it in.
+// endLocked releases the token, which the caller holds.
 func (b *sharedBus) endLocked() (err error) {
 	if b.gone != nil {
 		err = b.closeFileLocked()
@@ -85,7 +84,7 @@ func (b *sharedBus) closeFileLocked() (err error) {
 	return err
 }
 
-// busyError is the error of a part that waited in vain for another's transfer.
+// busyError is the error of a part whose time ended while it waited for another part's transfer.
 type busyError struct {
 	bus  string
 	addr uint16        // of the other part
