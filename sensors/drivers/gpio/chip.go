@@ -17,7 +17,7 @@ import (
 type Chip struct {
 	Path  string     // its device file, "/dev/gpiochip0"
 	Name  string     // "gpiochip0"
-	Label string     // what its driver calls it: "pinctrl-bcm2711"
+	Label string     // set by its driver: "pinctrl-bcm2711"
 	Lines []LineInfo // by offset
 }
 
@@ -25,17 +25,17 @@ type Chip struct {
 // gpio_v2_line_info).
 type LineInfo struct {
 	Name     string // the kernel's: "GPIO17", "SDA1"
-	Consumer string // who holds it, where that program says so
+	Consumer string // the program or driver that holds it, if it gave a name
 	Flags    uapi.LineFlagV2
 }
 
-// Used reports whether somebody holds the line: a program or a driver.
+// Used reports whether a program or a driver holds the line.
 func (l LineInfo) Used() bool { return l.Flags&uapi.LineFlagV2Used != 0 }
 
-// Output reports whether the line is driven, by whoever holds it or held it last.
+// Output reports whether the line is an output, of its current or last holder.
 func (l LineInfo) Output() bool { return l.Flags&uapi.LineFlagV2Output != 0 }
 
-// Bias is the resistor of the line; empty where the kernel does not say.
+// Bias returns the bias of the line; it is empty if the kernel does not know it.
 func (l LineInfo) Bias() Pull {
 	switch {
 	case l.Flags&uapi.LineFlagV2BiasPullUp != 0:
@@ -48,10 +48,9 @@ func (l LineInfo) Bias() Pull {
 	return ""
 }
 
-// Chips asks the kernel for every GPIO chip, fresh each time: periph knows only
-// those that were there at the start. A chip with two device files is there once.
-// The errors are about those that could not be asked and say how to fix it; that
-// there is no chip at all is one.
+// Chips reads all GPIO chips from the kernel at each call; periph reads them only at the start.
+// A chip with two device files is returned once. broken has an error for each chip that could
+// not be read, or one error if there is no chip; they say what the user can do.
 func Chips(h *host.Host) (all []Chip, broken []error) {
 	names, err := host.Numbered(h.Dev, "gpiochip")
 	if err != nil {
@@ -73,7 +72,7 @@ func Chips(h *host.Host) (all []Chip, broken []error) {
 	return all, broken
 }
 
-// explainChip says which group may open a chip; other errors stay.
+// explainChip adds to a permission error which group may open a chip.
 func explainChip(err error) error {
 	if errors.Is(err, syscall.EACCES) {
 		return fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again",
@@ -82,8 +81,8 @@ func explainChip(err error) error {
 	return err
 }
 
-// readChip asks the kernel for a chip and for each of its lines. It holds no line, so
-// that it may be asked whoever has them.
+// readChip reads a chip and the information on each of its lines. It does not request the lines,
+// so it also works for lines that are in use.
 func readChip(path string) (Chip, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -11,14 +11,13 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// Find looks a pin up among the chips, as [Chips] returns them: on the chip that
-// it was on when it was first looked up. The numbers of chips go to others when an
-// expander comes back.
+// Find finds a pin among the chips that [Chips] returned. It uses the chip on which the pin was
+// found first, because the number of a chip can change when an expander is added again.
 func Find(h *host.Host, pin Pin, chips []Chip) (Place, error) {
 	ids := chipIDs(h, chips)
 	words := pin.String()
 	if pin.form == onChip {
-		words = pin.chip // gpiochip1 is one chip for all of its lines
+		words = pin.chip // one identity for all lines of a chip
 		if was, known := h.Known.Lookup(words); known {
 			i := slices.IndexFunc(chips, func(c Chip) bool { return ids[c.Name].Stable == was.Stable })
 			if i < 0 {
@@ -42,9 +41,9 @@ func Find(h *host.Host, pin Pin, chips []Chip) (Place, error) {
 	return at, h.Known.Confirm(words, is)
 }
 
-// chipIDs are what tells chips apart, by their names: the driver's label and where
-// the hardware is, and the order of those that are alike, as the two banks of a
-// Pi 5's BCM2712.
+// chipIDs returns the identities of chips by their names: the driver's label, the path of the
+// hardware, and a counter if several are equal otherwise, such as the two banks of the BCM2712
+// of a Pi 5.
 func chipIDs(h *host.Host, chips []Chip) map[string]host.Identity {
 	names := make([]string, len(chips))
 	labels := map[string]string{}
@@ -67,16 +66,16 @@ func chipIDs(h *host.Host, chips []Chip) map[string]host.Identity {
 	return ids
 }
 
-// find looks a pin up among the chips. On a board without a chip whose offsets
-// are the SoC's numbers, GPIO17 is the line that the kernel calls so.
+// find finds a pin among the chips. On a board without a Raspberry Pi's SoC, GPIO17 is the line
+// with that name in the kernel.
 func (p Pin) find(chips []Chip) (Place, error) {
-	// Boards with another SoC, and virtual ones, name their lines alike.
+	// Other and virtual boards name their lines in the same way.
 	if p.form == onSoC && !slices.ContainsFunc(chips, func(c Chip) bool { return c.IsSoC() }) {
 		p.form, p.name = byName, fmt.Sprint("GPIO", p.offset)
 	}
 	var found []Place
 	for _, c := range chips {
-		for _, offset := range p.on(c) {
+		for _, offset := range p.offsetsOn(c) {
 			found = append(found, Place{c, offset})
 		}
 	}
@@ -93,15 +92,15 @@ func (p Pin) find(chips []Chip) (Place, error) {
 	return Place{}, fmt.Errorf("that name is on %d lines: write %s", len(found), strings.Join(places, " or "))
 }
 
-// errNoLine is that of a pin which no chip has.
+// errNoLine means that no chip has the pin.
 var errNoLine = errors.New("no such line")
 
 // on is the pin's offset on a chip: none, one, or several for a name that several
 // lines have.
-func (p Pin) on(c Chip) (offsets []int) {
+func (p Pin) offsetsOn(c Chip) (offsets []int) {
 	switch p.form {
 	case onChip:
-		// A configuration may name a chip by the link to it.
+		// The configuration may name the chip by a link.
 		asked := resolve(c.Path, p.chip)
 		if asked != c.Name && asked != filepath.Base(c.Path) || p.offset >= len(c.Lines) {
 			return nil
@@ -121,16 +120,16 @@ func (p Pin) on(c Chip) (offsets []int) {
 	return offsets
 }
 
-// IsSoC reports whether a chip is the one whose offsets are the SoC's numbers:
-// pinctrl-bcm2835 up to the Pi 3, pinctrl-bcm2711 on the 4, pinctrl-rp1 on the
-// 5. The kernel's names of its lines differ between boards and kernels: GPIO4 is
+// IsSoC reports whether the offsets of a chip are the GPIO numbers of a Raspberry Pi:
+// pinctrl-bcm2835 up to the Pi 3, pinctrl-bcm2711 on the 4, pinctrl-rp1 on the 5. The kernel's
+// line names cannot be used for this, because they differ between boards and kernels: GPIO4 is
 // GPIO_GCLK on some.
 func (c Chip) IsSoC() bool {
 	return strings.HasPrefix(c.Label, "pinctrl-bcm2") || c.Label == "pinctrl-rp1"
 }
 
-// resolve follows a link beside a chip's device file: gpiochip4 is a link to
-// gpiochip0 on a Pi 5.
+// resolve follows a link in the folder of a chip's device file: on a Pi 5, gpiochip4 is a link
+// to gpiochip0.
 func resolve(beside, name string) string {
 	if target, err := os.Readlink(filepath.Join(filepath.Dir(beside), name)); err == nil {
 		return filepath.Base(target)
@@ -138,7 +137,7 @@ func resolve(beside, name string) string {
 	return name
 }
 
-// describe is what a person may have meant: the chips, and some of their names.
+// describe lists the chips and some of their line names, for an error message.
 func describe(chips []Chip) string {
 	var places, names []string
 	for _, c := range chips {

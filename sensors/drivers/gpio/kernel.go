@@ -13,26 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openKernel opens a line with its edges by chip and offset, with gpiocdev's
-// structures of the kernel's interface (linux/gpio.h, version 2, Linux 5.10). It
-// buys what periph does not tell or cannot do: when an edge was, how many were lost
-// before it, a buffer for more than 16 of them, the errno, lines without a name,
-// chips plugged in later, and a bias that is switched off. gpiocdev's own watcher
-// is not used: it is a goroutine for each line, and spins once the chip has gone.
+// openKernel opens a line with its edges by chip and offset. It uses the structures of gpiocdev
+// for the kernel's interface (linux/gpio.h, version 2, Linux 5.10). Unlike periph this gives the
+// time of an edge, the number of lost edges, a buffer for more than 16 edges, the errno, lines
+// without a name, chips that are plugged in later, and a bias that is off. It does not use
+// gpiocdev's watcher, which needs a goroutine for each line, and spins when the chip is gone.
 func openKernel(at Place, want Request) (Line, error) {
 	fd, err := requestLine(at, edgeFlags(want.Edges)|biasFlag(want.Pull), want.Buffer)
 	if err != nil {
 		return nil, err
 	}
-	// A file that is non-blocking when it is made a [os.File] gets a deadline.
+	// An [os.File] supports deadlines only if the file is non-blocking.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	// non-blocking: it takes deadlines
 	return &kernelLine{kernelLevel: kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}}, nil
 }
 
-// openLevel opens a line for its level alone.
+// openLevel opens a line for its level only.
 func openLevel(at Place, pull Pull) (Leveler, error) {
 	fd, err := requestLine(at, biasFlag(pull), 0)
 	if err != nil {
@@ -41,8 +39,8 @@ func openLevel(at Place, pull Pull) (Leveler, error) {
 	return kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}, nil
 }
 
-// edgeFlags are the edges that the line is to announce. The kernel tells rising from
-// falling by the voltage: nothing here asks it for an inverted line.
+// edgeFlags returns the flags of the edges that the line is to report. Rising means a higher
+// voltage: we never request an inverted line.
 func edgeFlags(e Edges) uapi.LineFlagV2 {
 	switch e {
 	case RisingEdges:
@@ -53,8 +51,7 @@ func edgeFlags(e Edges) uapi.LineFlagV2 {
 	return uapi.LineFlagV2EdgeBoth
 }
 
-// biasFlag is always one of three: a line without any keeps the bias that somebody set
-// before.
+// biasFlag always returns one of three flags: without any, a line would keep an earlier bias.
 func biasFlag(pull Pull) uapi.LineFlagV2 {
 	switch pull {
 	case PullUp:
@@ -65,16 +62,14 @@ func biasFlag(pull Pull) uapi.LineFlagV2 {
 	return uapi.LineFlagV2BiasDisabled
 }
 
-// noInterrupt reports what the kernel says of a line that cannot announce edges,
-// such as one of an I2C expander whose INT is not wired; which one differs between
-// kernels.
+// noInterrupt reports whether an error means that the line cannot report edges, such as one of an
+// I2C expander whose INT is not wired. The errno differs between kernels.
 func noInterrupt(err error) bool {
 	return errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
 }
 
-// requestLine takes one line as an input. The file that it returns is the line's: the
-// kernel gives the line to nobody else until it is closed, also by the end of the
-// program.
+// requestLine requests one line as an input. The line is held until the returned file is closed,
+// at the latest when the program ends.
 func requestLine(at Place, flags uapi.LineFlagV2, buffer uint32) (fd int, err error) {
 	file, err := os.Open(at.Path)
 	if err != nil {
@@ -84,7 +79,7 @@ func requestLine(at Place, flags uapi.LineFlagV2, buffer uint32) (fd int, err er
 	request := uapi.LineRequest{
 		Lines:           1,
 		Config:          uapi.LineConfig{Flags: uapi.LineFlagV2Input | flags},
-		EventBufferSize: buffer, // the kernel cuts it to 1024
+		EventBufferSize: buffer, // at most 1024
 	}
 	request.Offsets[0] = uint32(at.Offset)
 	copy(request.Consumer[:len(request.Consumer)-1], consumer())
@@ -94,19 +89,18 @@ func requestLine(at Place, flags uapi.LineFlagV2, buffer uint32) (fd int, err er
 	return int(request.Fd), nil
 }
 
-// consumer is what gpioinfo shows as the holder of our lines, as periph writes it.
+// consumer is the name that gpioinfo shows for our lines, in the same form as periph's.
 func consumer() string {
 	return fmt.Sprintf("%.20s@%d", filepath.Base(os.Args[0]), os.Getpid())
 }
 
-// kernelLevel is a line of the kernel's interface, for its level.
+// kernelLevel is a line of the kernel's interface, for its level only.
 type kernelLevel struct {
-	fd   int // file's; asking file for it would make it blocking
+	fd   int // of file, stored because file.Fd would make it blocking
 	file *os.File
 }
 
-// Level asks the kernel, which asks the chip: on an expander that is a transfer on its
-// bus.
+// Level reads the level from the chip; on an expander this is a transfer on its bus.
 func (l kernelLevel) Level(context.Context) (bool, error) {
 	values := uapi.LineValues{Mask: 1}
 	err := uapi.GetLineValuesV2(uintptr(l.fd), &values)
@@ -116,18 +110,18 @@ func (l kernelLevel) Level(context.Context) (bool, error) {
 // Close gives the line back; the kernel leaves its bias as it is.
 func (l kernelLevel) Close() error { return l.file.Close() }
 
-// kernelLine is a line of the kernel's interface that announces its edges. The
-// kernel keeps the latest; what it had to drop shows in their numbers.
+// kernelLine is a line of the kernel's interface that reports its edges. If its buffer is full,
+// the kernel drops the oldest edges, which leaves a hole in their numbers.
 type kernelLine struct {
 	kernelLevel
 	seq uint32 // the number of the last edge
-	// where events are read into: as many as a contact takes at once
+	// buffer for events: as many as a contact reads at once
 	raw [64 * eventSize]byte
 }
 
-// WaitEdges reads what the kernel keeps, or waits for the first. The wait is the
-// runtime's poller's and takes no thread; a context that ends moves its deadline into the
-// past.
+// WaitEdges reads the edges in the kernel's buffer, or waits for the first. The wait uses the
+// runtime's poller, not a thread. The end of ctx sets a deadline in the past, which ends the
+// read.
 func (l *kernelLine) WaitEdges(ctx context.Context, timeout time.Duration, into []Edge) (int, error) {
 	if err := l.file.SetReadDeadline(time.Now().Add(max(timeout, time.Millisecond))); err != nil {
 		return 0, err
@@ -144,12 +138,11 @@ func (l *kernelLine) WaitEdges(ctx context.Context, timeout time.Duration, into 
 	return l.decode(raw[:size], into)
 }
 
-// eventSize is the size of struct gpio_v2_line_event: the time in ns by
-// CLOCK_MONOTONIC, what happened, the line, its number in the request and in the
-// line, and 24 bytes to spare.
+// eventSize is the size of struct gpio_v2_line_event: timestamp in ns (CLOCK_MONOTONIC), id,
+// offset, the sequence numbers of the request and of the line, and 24 bytes of padding.
 const eventSize = 48
 
-// decode makes edges of events as the kernel wrote them just now.
+// decode decodes events that were just read.
 func (l *kernelLine) decode(raw []byte, into []Edge) (n int, err error) {
 	ticks, now := monotonic(), time.Now()
 	for ; len(raw) >= eventSize; raw = raw[eventSize:] {
@@ -157,7 +150,7 @@ func (l *kernelLine) decode(raw []byte, into []Edge) (n int, err error) {
 		if id != uapi.LineEventRisingEdge && id != uapi.LineEventFallingEdge {
 			return n, fmt.Errorf("the kernel reported an event %d that is not an edge", id)
 		}
-		// The kernel's clock is not the wall clock: only an age can be carried over.
+		// The kernel's clock is not the wall clock: convert through the age of the event.
 		age := ticks - int64(binary.NativeEndian.Uint64(raw))
 		seq := binary.NativeEndian.Uint32(raw[20:])
 		into[n] = Edge{
@@ -171,7 +164,7 @@ func (l *kernelLine) decode(raw []byte, into []Edge) (n int, err error) {
 	return n, nil
 }
 
-// monotonic is CLOCK_MONOTONIC in ns.
+// monotonic returns CLOCK_MONOTONIC in ns.
 func monotonic() int64 {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // every Linux has it

@@ -10,10 +10,10 @@ import (
 // A Line is one line held as an input. It is for one goroutine at a time; Close ends
 // a wait of another.
 type Line interface {
-	// Level reads the level now: high is the higher voltage, whatever that means.
+	// Level reads the level now; high is the higher voltage.
 	Level(context.Context) (high bool, err error)
-	// WaitEdges returns with the first edges there are, or with none after the
-	// timeout or when ctx is done. Some lines announce none, and the best miss some.
+	// WaitEdges waits for edges and returns how many it wrote to into: none after the timeout
+	// or the end of ctx. Some lines report no edges, and any line may lose some.
 	WaitEdges(ctx context.Context, timeout time.Duration, into []Edge) (n int, err error)
 	Close() error
 }
@@ -22,21 +22,21 @@ type Line interface {
 type Edge struct {
 	High bool      // what it changed to
 	At   time.Time // when the kernel saw it
-	Lost uint32    // edges before this one that could not be kept
+	Lost uint32    // number of edges before this one that were dropped
 }
 
-// Request is what a line is wanted for.
+// A Request says how a line is to be opened.
 type Request struct {
 	Pull   Pull   // the bias, set for as long as the line is held
-	Edges  Edges  // those that it announces
-	Buffer uint32 // how many edges the kernel keeps until they are read
+	Edges  Edges  // which edges it reports
+	Buffer uint32 // how many edges the kernel buffers until they are read
 }
 
-// Edges are those that a line announces.
+// Edges says which edges a line reports.
 type Edges uint8
 
 const (
-	BothEdges Edges = iota // and if it announces none, its level is polled
+	BothEdges Edges = iota // if the line cannot report edges, its level is polled
 	RisingEdges
 	FallingEdges
 )
@@ -51,21 +51,20 @@ const (
 	PullOff  Pull = "off"
 )
 
-// A Leveler is a line of which only the level can be had.
+// A Leveler is a line that reports only its level.
 type Leveler interface {
 	Level(context.Context) (high bool, err error)
 	Close() error
 }
 
-// A PolledLine is a line that announces no edges: its user reads the level after each
-// wait.
+// A PolledLine is a line that reports no edges: its user reads the level after each wait.
 type PolledLine struct{ Leveler }
 
-// PollWait is how long a wait for edges takes on a line that announces none: short
-// against a debounce of 50 ms.
+// PollWait is how long WaitEdges of a PolledLine takes: shorter than the default debounce of
+// 50 ms.
 const PollWait = 20 * time.Millisecond
 
-// WaitEdges lets [PollWait] or the timeout pass and returns no edges.
+// WaitEdges waits for PollWait or the timeout, and returns no edges.
 func (PolledLine) WaitEdges(ctx context.Context, timeout time.Duration, _ []Edge) (int, error) {
 	_ = host.Sleep(ctx, min(max(timeout, time.Millisecond), PollWait))
 	return 0, nil

@@ -16,16 +16,16 @@ type Place struct {
 	Offset int
 }
 
-// String is a chip and an offset, which is a pin, too.
+// String returns chip and offset, such as "gpiochip0/17", which is also a valid pin.
 func (p Place) String() string { return fmt.Sprintf("%s/%d", p.Name, p.Offset) }
 
-// line is what the kernel said of it when the chip was read.
+// line returns the information on the line from when the chip was read.
 func (p Place) line() LineInfo { return p.Lines[p.Offset] }
 
-// Open opens a pin as an input, on the chip that it was on when it was first
-// opened. The error says how to fix what a person can.
+// Open opens a pin as an input, on the chip on which it was found first. The error says what the
+// user can do.
 func Open(h *host.Host, pin Pin, want Request) (Line, error) {
-	at, err := look(h, pin)
+	at, err := locate(h, pin)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +36,8 @@ func Open(h *host.Host, pin Pin, want Request) (Line, error) {
 	return l, nil
 }
 
-// open asks the kernel for a line and its edges: see [openKernel]. The level of a
-// line that has none is read through periph, or through the kernel where periph
-// cannot: see [openPeriph].
+// open opens a line and its edges: see [openKernel]. If the line cannot report edges, its level is
+// polled through periph, or through the kernel if periph cannot open it: see [openPeriph].
 func (p Place) open(want Request) (Line, error) {
 	l, err := openKernel(p, want)
 	switch {
@@ -52,14 +51,14 @@ func (p Place) open(want Request) (Line, error) {
 	if l, err := openPeriph(p, want.Pull); err == nil {
 		return PolledLine{l}, nil
 	}
-	level, err := openLevel(p, want.Pull) // also to learn the errno, which periph drops
+	level, err := openLevel(p, want.Pull) // its error has the errno, which periph loses
 	if err != nil {
 		return nil, err
 	}
 	return PolledLine{level}, nil
 }
 
-// explain says who holds a line.
+// explain adds to EBUSY which program holds the line.
 func (p Place) explain(err error) error {
 	holder := p.line().Consumer
 	switch {

@@ -6,12 +6,12 @@ import (
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
 
-// OpenDrain is a line as an open-drain output of the kernel, which makes it an
-// input while it is high where the chip has no such mode (linux/gpio.h, v2).
+// OpenDrain is a line as an open-drain output. If the chip has no such mode, the kernel makes the
+// line an input while it is high (linux/gpio.h, v2).
 type OpenDrain struct{ file *os.File }
 
-// OpenDrainLine takes a line as an open-drain output, high from the first moment. The
-// error is the kernel's errno.
+// OpenDrainLine opens a line as an open-drain output, high from the first moment. The error wraps
+// the errno.
 func OpenDrainLine(at Place) (*OpenDrain, error) {
 	fd, err := requestOutput(at, true, uapi.LineFlagV2OpenDrain)
 	if err != nil {
@@ -20,12 +20,12 @@ func OpenDrainLine(at Place) (*OpenDrain, error) {
 	return &OpenDrain{os.NewFile(uintptr(fd), at.String())}, nil
 }
 
-// Set drives the line low, or lets go of it.
+// Set drives the line low, or releases it.
 func (w OpenDrain) Set(high bool) error {
 	return setLevel(int(w.file.Fd()), high)
 }
 
-// Level reads the level of the line, which another may hold low.
+// Level reads the level of the line, which something else may hold low.
 func (w OpenDrain) Level() (bool, error) {
 	values := uapi.LineValues{Mask: 1}
 	err := uapi.GetLineValuesV2(w.file.Fd(), &values)

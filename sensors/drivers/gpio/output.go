@@ -13,16 +13,15 @@ import (
 
 // An Output is one line held as an output. It is for one goroutine at a time.
 type Output struct {
-	fd   int // file's; asking file for it would make it blocking
+	fd   int // of file, stored because file.Fd would make it blocking
 	file *os.File
 }
 
-// OpenOutput opens a pin as an output, on the chip that it was on when it was first opened.
-// The line has its level from the moment at which it becomes an output: the kernel takes
-// both in one call, and never makes it an input (linux/gpio.h, GPIO_V2_GET_LINE_IOCTL). The
-// error says how to fix what a person can.
+// OpenOutput opens a pin as an output, on the chip on which it was found first. The line has the
+// given level from the moment it becomes an output: one call sets both, and the line is never an
+// input in between (linux/gpio.h, GPIO_V2_GET_LINE_IOCTL). The error says what the user can do.
 func OpenOutput(h *host.Host, pin Pin, high bool) (*Output, error) {
-	at, err := look(h, pin)
+	at, err := locate(h, pin)
 	if err != nil {
 		return nil, err
 	}
@@ -33,12 +32,10 @@ func OpenOutput(h *host.Host, pin Pin, high bool) (*Output, error) {
 	return &Output{fd, os.NewFile(uintptr(fd), at.String())}, nil
 }
 
-// look finds a pin among the chips that there are now.
-func look(h *host.Host, pin Pin) (Place, error) {
+// locate reads the chips and finds a pin among them.
+func locate(h *host.Host, pin Pin) (Place, error) {
 	chips, errs := Chips(h)
-	broken := errors.Join(errs[:min(1, len(errs))]...) // the first says enough
-	// Without any chip the reason is why none could be read, and not which lines there
-	// are.
+	broken := errors.Join(errs[:min(1, len(errs))]...) // one is enough
 	if len(chips) == 0 {
 		return Place{}, fmt.Errorf("%v: %w", pin, broken)
 	}
@@ -52,7 +49,7 @@ func look(h *host.Host, pin Pin) (Place, error) {
 	return at, nil
 }
 
-// requestOutput takes one line as an output with a level. The error is the kernel's errno.
+// requestOutput requests one line as an output with a level. The error wraps the errno.
 func requestOutput(at Place, high bool, flags uapi.LineFlagV2) (fd int, err error) {
 	chip, err := os.Open(at.Path)
 	if err != nil {
@@ -70,7 +67,7 @@ func requestOutput(at Place, high bool, flags uapi.LineFlagV2) (fd int, err erro
 	if err := uapi.GetLine(chip.Fd(), &request); err != nil {
 		return -1, err
 	}
-	// A program that the agent starts must not hold the line after the agent's end.
+	// A child process must not inherit the line and hold it after the agent has ended.
 	unix.CloseOnExec(int(request.Fd))
 	return int(request.Fd), nil
 }
@@ -78,7 +75,7 @@ func requestOutput(at Place, high bool, flags uapi.LineFlagV2) (fd int, err erro
 // Set drives the line high or low.
 func (o *Output) Set(high bool) error { return setLevel(o.fd, high) }
 
-// Level reads the level at the pad, whatever drives it.
+// Level reads the level at the pin, which may differ from the one that was set.
 func (o *Output) Level() (high bool, err error) {
 	values := uapi.LineValues{Mask: 1}
 	err = uapi.GetLineValuesV2(uintptr(o.fd), &values)

@@ -16,14 +16,13 @@ import (
 	"periph.io/x/host/v3/gpioioctl"
 )
 
-// errNotPeriph is a line that periph does not know or cannot set up.
+// errNotPeriph means that periph cannot open the line.
 var errNotPeriph = errors.New("not a line of periph's")
 
-// openPeriph opens a line through periph, for its level alone: of an edge periph
-// tells neither the time nor how many got lost before it. It takes a set of one
-// line, because a set reports errors where a GPIOLine reads low. Periph cannot
-// open a line without a name of its own, a chip that came after the start, or a
-// line with its bias switched off (it leaves the last one on).
+// openPeriph opens a line through periph for its level only: periph reports neither the time of
+// an edge nor the number of lost ones. It uses a LineSet of one line, because it returns errors,
+// while a GPIOLine reads low. Periph cannot open a line without a name, a chip that was added
+// after the start, or a line with the bias off (it would keep the last bias).
 func openPeriph(at Place, pull Pull) (Leveler, error) {
 	InitPeriph()
 	bias := gpio.PullUp
@@ -56,7 +55,7 @@ func (l periphLine) Level(context.Context) (bool, error) {
 // Close gives the line back to the kernel.
 func (l periphLine) Close() error { return l.set.Close() }
 
-// errnoOf finds the errno that periph has made a text of.
+// errnoOf returns the errno whose text ends an error of periph, which loses the errno itself.
 func errnoOf(err error) error {
 	const last = 133 // EHWPOISON
 	for e := syscall.Errno(1); err != nil && e <= last; e++ {
@@ -67,22 +66,21 @@ func errnoOf(err error) error {
 	return err
 }
 
-// InitPeriph makes periph look at the GPIO chips, once for the process. Only
-// gpioioctl is imported, not periph's host, which would map a Pi 5's registers
-// wrongly.
+// InitPeriph makes periph read the GPIO chips, once per process. Only gpioioctl is imported, not
+// periph's package host, which would map the registers of a Pi 5 wrongly.
 //
-// Where one chip has two files, as on a Pi 5, periph closes the second twice and
-// file 0 with it (periph.io/x/host issue 70); and it takes file 0 for none. So
-// this comes before other files are opened, and puts file 0 back.
+// If one chip has two device files, as on a Pi 5, periph closes the second one twice, and file
+// descriptor 0 with it (periph.io/x/host issue 70). It also takes descriptor 0 for "not open". So
+// InitPeriph must run before other files are opened, and restores descriptor 0.
 var InitPeriph = sync.OnceFunc(func() {
 	keepStdin(func() {
 		withoutGPIOLog(func() {
-			_, _ = driverreg.Init() // what it could not open, chips() says better
+			_, _ = driverreg.Init() // ignored: Chips gives better errors
 		})
 	})
 })
 
-// keepStdin puts file 0 back if do closes it.
+// keepStdin restores file descriptor 0 if do closes it.
 func keepStdin(do func()) {
 	saved, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	if err == nil {
@@ -99,7 +97,7 @@ func keepStdin(do func()) {
 	_, _ = unix.Open(os.DevNull, unix.O_RDWR, 0) // takes the lowest free number, 0
 }
 
-// withoutGPIOLog keeps periph's own remarks about GPIO out of the log while do runs.
+// withoutGPIOLog drops periph's log lines about GPIO while do runs.
 func withoutGPIOLog(do func()) {
 	out := log.Writer()
 	log.SetOutput(withoutGPIO{out})
@@ -107,11 +105,10 @@ func withoutGPIOLog(do func()) {
 	do()
 }
 
-// withoutGPIO is a log without lines about GPIO.
+// withoutGPIO drops log lines about GPIO.
 type withoutGPIO struct{ io.Writer }
 
-// Write drops a line about GPIO: [Chips] says the same with a hint, and only when a pin
-// is wanted.
+// Write drops a line about GPIO: [Chips] reports the same with a hint, and only if a pin is used.
 func (w withoutGPIO) Write(line []byte) (int, error) {
 	if strings.Contains(strings.ToLower(string(line)), "gpio") {
 		return len(line), nil

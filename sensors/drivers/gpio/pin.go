@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// Pin is one GPIO line as a person names it.
+// Pin is one GPIO line as the configuration names it.
 type Pin struct {
 	form   pinForm
 	chip   string // for onChip: "gpiochip0"
@@ -16,7 +16,7 @@ type Pin struct {
 	name   string // for byName: the kernel's name of the line
 }
 
-// A pinForm is how a pin was written, which is also where it is looked for.
+// A pinForm is how a pin was written, which decides where it is searched.
 type pinForm uint8
 
 const (
@@ -33,21 +33,21 @@ const MaxSoCNumber = 53
 const PinForms = "write GPIO17 (the SoC's number), pin11 (of the 40-pin header), " +
 	"gpiochip0/17 (chip and offset) or line:NAME (the kernel's name)"
 
-// header is the 40-pin header: the GPIO at each pin that has one.
+// header maps the pins of the 40-pin header to their GPIOs.
 var header = map[int]int{
 	3: 2, 5: 3, 7: 4, 8: 14, 10: 15, 11: 17, 12: 18, 13: 27, 15: 22, 16: 23,
 	18: 24, 19: 10, 21: 9, 22: 25, 23: 11, 24: 8, 26: 7, 27: 0, 28: 1, 29: 5,
 	31: 6, 32: 12, 33: 13, 35: 19, 36: 16, 37: 26, 38: 20, 40: 21,
 }
 
-// power is what the other pins of the header are.
+// power names the other pins of the header.
 var power = map[int]string{
 	1: "3.3 V", 2: "5 V", 4: "5 V", 17: "3.3 V",
 	6: "ground", 9: "ground", 14: "ground", 20: "ground",
 	25: "ground", 30: "ground", 34: "ground", 39: "ground",
 }
 
-// String names the pin in one way only, however it was written.
+// String returns the same text for a pin in all its forms.
 func (p Pin) String() string {
 	switch p.form {
 	case onSoC:
@@ -60,13 +60,13 @@ func (p Pin) String() string {
 	return "no pin"
 }
 
-// IsZero reports whether there is no pin.
+// IsZero reports whether p is the zero value: no pin was given.
 func (p Pin) IsZero() bool { return p.form == noPin }
 
-// SoCPin is the pin with a number of the SoC: 17 is GPIO17.
+// SoCPin returns the pin with a GPIO number of the SoC: 17 is GPIO17.
 func SoCPin(n int) Pin { return Pin{form: onSoC, offset: n} }
 
-// HeaderPin is the pin of the 40-pin header that a GPIO of the SoC is on; 0 for none.
+// HeaderPin returns the pin of the 40-pin header for a GPIO of the SoC; 0 if it has none.
 func HeaderPin(gpio int) int {
 	for pin, at := range header {
 		if at == gpio {
@@ -76,7 +76,7 @@ func HeaderPin(gpio int) int {
 	return 0
 }
 
-// UnmarshalText understands the forms of [PinForms].
+// UnmarshalText parses the forms of [PinForms].
 func (p *Pin) UnmarshalText(text []byte) error {
 	s := string(text)
 	var err error
@@ -96,7 +96,7 @@ func (p *Pin) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// socPin takes the number that Raspberry Pi's documentation calls a GPIO.
+// socPin parses a GPIO number as in Raspberry Pi's documentation.
 func socPin(digits string) (Pin, error) {
 	n, ok := host.ParseNumber(digits)
 	if !ok {
@@ -108,8 +108,8 @@ func socPin(digits string) (Pin, error) {
 	return Pin{form: onSoC, offset: n}, nil
 }
 
-// headerPin takes a place on the header. The pins for power are distinguished from those that do
-// not exist: a person who counts from the wrong end meets one of them soon.
+// headerPin parses a pin of the header. It has a separate error for power pins, to help a user
+// who counts from the wrong end.
 func headerPin(digits string) (Pin, error) {
 	n, ok := host.ParseNumber(digits)
 	if !ok {
@@ -125,8 +125,7 @@ func headerPin(digits string) (Pin, error) {
 	return Pin{form: onSoC, offset: gpio}, nil
 }
 
-// chipPin takes a chip and an offset, for chips other than the SoC's. Whether there is
-// such a chip is only known when the pin is opened.
+// chipPin parses a chip and an offset. Open checks later whether the chip exists.
 func chipPin(chip, offset string) (Pin, error) {
 	_, isChip := host.ParseNumber(strings.TrimPrefix(chip, "gpiochip"))
 	n, ok := host.ParseNumber(offset)
@@ -136,7 +135,7 @@ func chipPin(chip, offset string) (Pin, error) {
 	return Pin{form: onChip, chip: chip, offset: n}, nil
 }
 
-// namedPin takes the name of a line, which the device tree gives.
+// namedPin parses the name of a line, which comes from the device tree.
 func namedPin(name string) (Pin, error) {
 	const longest = 31 // GPIO_MAX_NAME_SIZE with its final zero
 	if name == "" || len(name) > longest || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {

@@ -1,15 +1,14 @@
-// Package kernel reads what drivers of the kernel measure: devices of hwmon, Industrial
-// I/O and thermal zones in sysfs, and the turns of parts on a 1-wire bus.
+// Package kernel finds and reads devices in sysfs that the kernel's drivers measure (hwmon,
+// Industrial I/O, thermal zones), and serialises the parts on a 1-wire bus.
 //
-// The kernel gives a device's number to the next one as soon as its owner has gone. A
-// [List] therefore finds a device by its name and its hardware, and a [Device] is held
-// by its open folder: what can be read there is that device's, or an error.
+// When a device is removed, the kernel reuses its number for the next one. So a [List] finds a
+// device by its name and hardware, and a [Device] keeps its folder open: a read there gives data
+// of that device or an error.
 //
-// Which files a sensor reads, and what they mean, is a kind's business, in package
-// drivers.
+// The kinds in package sysfs know which files to read and what they mean.
 //
 // # Concurrency
 //
-// Functions and lists are safe for concurrent use. A [Device] is for one goroutine at a
-// time.
+// Functions and lists are safe for concurrent use. Only one goroutine at a time may use a
+// [Device].
 package kernel

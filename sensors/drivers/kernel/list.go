@@ -11,34 +11,34 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// A List is where sysfs lists the kernel's devices of one type. The kernel
-// gives a number to the next device as soon as its owner has gone, so a device
-// is known by a name, and by where its hardware is if two have the name.
+// A List describes where sysfs lists devices of one type. The kernel reuses the number of a
+// removed device, so a device is identified by its name, and by the path of its hardware if two
+// have the same name.
 type List struct {
 	Kind string // "hwmon"
 	Glob string // of the folders of its devices, under /sys
 
-	names    func(dir string) []string // what the device in dir is called, in however many ways
+	names    func(dir string) []string // the names of the device in dir, one or more
 	hardware func(dir string) string   // the path of its hardware, the same at each boot; dir if it has none
 }
 
-// An Entry is one device of a list, as it is now.
+// An Entry is one device of a list, at the time of the call.
 type Entry struct {
 	dir      string
 	names    []string // at least one
 	hardware string   // the path of its hardware; empty: it has none
-	nth      int      // among those of one name at this hardware, from 1
-	twins    int      // how many there are of one name at this hardware
+	nth      int      // counter from 1 of the devices with the same name and hardware
+	total    int      // number of devices with the same name and hardware
 }
 
-// Entries are the devices that sysfs lists now, in the order of their numbers.
+// Entries returns the devices that sysfs lists now, ordered by number.
 func (l List) Entries(sys string) (all []Entry) {
 	dirs, _ := filepath.Glob(filepath.Join(sys, l.Glob)) // its only error is a bad pattern
 	slices.SortFunc(dirs, host.CompareNatural)
 	for _, dir := range dirs {
 		e := Entry{dir: dir, names: l.names(dir), hardware: l.hardware(dir)}
 		if len(e.names) == 0 {
-			continue // gone since, or none of ours to read
+			continue // removed since, or a device without a name
 		}
 		if e.hardware == dir {
 			e.hardware = ""
@@ -48,7 +48,7 @@ func (l List) Entries(sys string) (all []Entry) {
 	return all
 }
 
-// named are the devices with a name.
+// named returns the devices with a name, and sets their nth and total.
 func (l List) named(all []Entry, name string) (named []Entry) {
 	twins := map[string]int{}
 	for _, e := range all {
@@ -59,13 +59,13 @@ func (l List) named(all []Entry, name string) (named []Entry) {
 		}
 	}
 	for i := range named {
-		named[i].twins = twins[named[i].hardware]
+		named[i].total = twins[named[i].hardware]
 	}
 	return named
 }
 
-// find returns the one device with a name. What a device is called besides is
-// the end of its hardware's path; empty is anywhere.
+// find returns the only device with a name. device is the end of its hardware's path; if it is
+// empty, any path matches.
 func (l List) find(sys, name, device string) (Entry, error) {
 	all := l.Entries(sys)
 	named := l.named(all, name)
@@ -91,7 +91,7 @@ func (e Entry) matches(device string) bool {
 	return end == "" && !counted || e.hardware != "" && endsIn(e.hardware, end)
 }
 
-// CheckOption says what is wrong with an option `device`; empty is right.
+// CheckOption checks the syntax of an option `device`; empty is valid.
 func CheckOption(device string) error {
 	if device == "" {
 		return nil
@@ -104,19 +104,19 @@ func CheckOption(device string) error {
 	return nil
 }
 
-// device is the option `device` that means this one of the devices with its
-// name: the end of its hardware's path, at least two elements of it. It is
-// empty if nothing that stays the same tells it from the others.
+// device returns the option `device` that selects this one of the devices with its name: the end
+// of its hardware's path, at least two elements of it. It is empty if no stable property
+// distinguishes the device from the others.
 func (e Entry) device(named []Entry) string {
 	if e.hardware == "" {
 		return ""
 	}
 	nth := ""
-	if e.twins > 1 {
+	if e.total > 1 {
 		nth = fmt.Sprint("#", e.nth)
 	}
 	elements := strings.Split(strings.TrimPrefix(e.hardware, "/"), "/")
-	// The shortest end that no other device has: a person pastes it.
+	// The shortest end that no other device has.
 	for n := min(2, len(elements)); n <= len(elements); n++ {
 		device := strings.Join(elements[len(elements)-n:], "/") + nth
 		others := func(other Entry) bool { return other.dir != e.dir && other.matches(device) }
@@ -127,7 +127,7 @@ func (e Entry) device(named []Entry) string {
 	return ""
 }
 
-// explainNotOne says why there is not one device with a name.
+// explainNotOne returns the error if there are no or several devices with a name.
 func (l List) explainNotOne(sys, name, device string, all, named, found []Entry) error {
 	switch {
 	case len(found) > 1:
@@ -145,7 +145,7 @@ func (l List) explainNotOne(sys, name, device string, all, named, found []Entry)
 	return fmt.Errorf("%s %s: %w (there are %s)", l.Kind, name, os.ErrNotExist, strings.Join(there, ", "))
 }
 
-// ambiguous offers what tells the devices of one name apart.
+// ambiguous returns an error that lists the options that select one of several devices.
 func (l List) ambiguous(name string, named, found []Entry) error {
 	var dirs, devices []string
 	for _, e := range found {
@@ -168,8 +168,8 @@ func endsIn(path, end string) bool {
 	return end == "" || strings.HasSuffix("/"+path, "/"+strings.TrimPrefix(end, "/"))
 }
 
-// OptionFor is the option `device` with which a name means the device in a
-// folder; empty where the name alone does.
+// OptionFor returns the option `device` that is needed with a name to select the device in a
+// folder. It is empty if the name alone is enough.
 func (l List) OptionFor(all []Entry, name, dir string) (string, error) {
 	named := l.named(all, name)
 	at := slices.IndexFunc(named, func(e Entry) bool { return e.dir == dir })

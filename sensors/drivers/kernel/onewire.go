@@ -19,7 +19,7 @@ const (
 	FamilyDS1825  = "3b" // and the MAX31850, which has a thermocouple
 )
 
-// thermometers are the families that the kernel's w1_therm reads, with a part of each.
+// thermometers are the families that the kernel's w1_therm supports, with a part of each.
 var thermometers = map[string]string{
 	FamilyDS18S20: "DS18S20",
 	"22":          "DS1822",
@@ -28,21 +28,19 @@ var thermometers = map[string]string{
 	"42":          "DS28EA00",
 }
 
-// oneWireID is the family and the serial number of a part on a 1-wire bus, as
-// the kernel writes it.
+// oneWireID matches the id of a part on a 1-wire bus in sysfs: family and serial number.
 var oneWireID = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{12}$`)
 
-// IsOneWireID reports whether a name in /sys/bus/w1/devices is a part's, and not a
-// master's.
+// IsOneWireID reports whether a name in /sys/bus/w1/devices is that of a part, not of a master.
 func IsOneWireID(name string) bool { return oneWireID.MatchString(name) }
 
-// IsOneWireThermometer reports whether an id is of a part that w1_therm reads.
+// IsOneWireThermometer reports whether the part with an id is read by w1_therm.
 func IsOneWireThermometer(id string) bool {
 	family, _, _ := strings.Cut(id, "-")
 	return IsOneWireID(id) && thermometers[family] != ""
 }
 
-// IsDS2438 reports whether an id is of a part that w1_ds2438 reads.
+// IsDS2438 reports whether the part with an id is read by w1_ds2438.
 func IsDS2438(id string) bool { return IsOneWireID(id) && strings.HasPrefix(id, FamilyDS2438+"-") }
 
 // OneWireBuses are the 1-wire buses in use, by the names of their masters. The zero
@@ -52,24 +50,23 @@ type OneWireBuses struct {
 	buses map[string]*OneWireBus // guarded by mu
 }
 
-// A OneWireBus lets one part measure at a time. The kernel holds the bus for the 750 ms
-// of a conversion where a part takes its supply from the data line; parts that
-// waited for that in the kernel would use up the time of their calls there, and
-// each would hold a thread.
+// A OneWireBus lets one part measure at a time. If a part takes its supply from the data line, the
+// kernel locks the bus for the 750 ms of a conversion. Other parts must not wait for this lock in
+// the kernel: it would use up the time of their calls, and block a thread for each.
 type OneWireBus struct {
 	name  string
-	token chan struct{} // has a value in it while a part has the bus
+	token chan struct{} // holds a value while a part has the bus
 
-	mu    sync.Mutex // guards what follows
-	id    string     // who has the bus; empty: nobody
-	since time.Time  // since when
+	mu    sync.Mutex // guards the fields below
+	id    string     // the part that has the bus; empty: none
+	since time.Time  // since when it has the bus
 }
 
-// maxOneWireHold is how long one part may have the bus. A conversion that is tried five
-// times takes four seconds.
+// maxOneWireHold is how long one part may hold the bus. Five attempts of a conversion take four
+// seconds.
 const maxOneWireHold = 10 * time.Second
 
-// Bus is the bus of a part, by the part's folder in sysfs.
+// Bus returns the bus of a part, given the part's folder in sysfs.
 func (b *OneWireBuses) Bus(dir string) *OneWireBus {
 	if path, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = path
@@ -86,9 +83,9 @@ func (b *OneWireBuses) Bus(dir string) *OneWireBus {
 	return b.buses[name]
 }
 
-// Acquire waits until the part may have the bus, as long as the parts before it come
-// back. The wait does not count against the time of the sampler's call. Each Acquire
-// without an error takes one Release.
+// Acquire waits until the part gets the bus. It returns an error if one part holds the bus longer
+// than maxOneWireHold. The wait does not count as time of the sampler's call. Each Acquire without
+// an error needs one Release.
 func (b *OneWireBus) Acquire(ctx context.Context, id string) error {
 	resume := sensors.Waiting(ctx)
 	defer resume()
@@ -114,17 +111,17 @@ func (b *OneWireBus) Acquire(ctx context.Context, id string) error {
 	}
 }
 
-// holder is who has the bus, and for how long it may still have it.
+// holder returns the part that has the bus, and how long it may still hold it.
 func (b *OneWireBus) holder() (id string, left time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.id == "" {
-		return "", maxOneWireHold // it has just been given back, or taken
+		return "", maxOneWireHold // it has just been released or acquired
 	}
 	return b.id, maxOneWireHold - time.Since(b.since)
 }
 
-// Release gives the bus back.
+// Release releases the bus.
 func (b *OneWireBus) Release() {
 	b.mu.Lock()
 	b.id = ""

@@ -8,12 +8,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// Hwmon are the devices of hardware monitoring, by the name that their driver gave.
+// Hwmon lists the devices of hardware monitoring, by the name from their driver.
 var Hwmon = List{"hwmon", "class/hwmon/hwmon*", namedIn("name"), classHardware}
 
-// IIO are the devices of Industrial I/O. Their name is of their driver's choice: the part (bme280), the device
-// tree's node (dht11@4) or the address of an I2C device (1-0040), whose own name
-// is then the part's (si7020).
+// IIO lists the devices of Industrial I/O. Depending on the driver, their name is the part
+// (bme280), the node of the device tree (dht11@4) or the address of an I2C device (1-0040), which
+// itself has the name of the part (si7020).
 var IIO = List{"iio", "bus/iio/devices/iio:device*", iioNames, iioHardware}
 
 func iioNames(dir string) []string {
@@ -29,7 +29,7 @@ func iioNames(dir string) []string {
 	return names
 }
 
-// iioHardware is the folder of the hardware, in which that of the IIO device is.
+// iioHardware returns the folder of the hardware, which contains that of the IIO device.
 func iioHardware(dir string) string {
 	path, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -38,12 +38,11 @@ func iioHardware(dir string) string {
 	return filepath.Dir(path)
 }
 
-// Thermal are the thermal zones, by their type. A zone has no other hardware: its own
-// folder stands for it.
+// Thermal lists the thermal zones by their type. A zone has no hardware: its own folder is used.
 var Thermal = List{"thermal", "class/thermal/thermal_zone*", namedIn("type"), filepath.Clean}
 
-// classHardware is the hardware of a device of a class: where the link in its folder leads, or
-// the folder itself.
+// classHardware returns the hardware of a device of a class: the target of the link `device` in
+// its folder, or the folder itself.
 func classHardware(dir string) string {
 	path, err := filepath.EvalSymlinks(filepath.Join(dir, "device"))
 	if err != nil {
@@ -52,7 +51,7 @@ func classHardware(dir string) string {
 	return path
 }
 
-// namedIn is the names of a device whose folder has them in a file.
+// namedIn returns a function that reads the name of a device from a file in its folder.
 func namedIn(file string) func(dir string) []string {
 	return func(dir string) []string {
 		name, err := host.ReadLine(filepath.Join(dir, file))

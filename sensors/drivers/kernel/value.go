@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// Gather reads each quantity once. It fails as a whole only when all of them do:
-// then the device has gone, or has come back under another number.
+// Gather reads each quantity once. It returns an error only if all of them fail: then the device
+// was removed, or has come back under another number.
 func Gather(ctx context.Context, quantities []sensors.Quantity,
 	read func(i int) (float64, error)) ([]sensors.Sample, error) {
 	samples := make([]sensors.Sample, len(quantities))
@@ -35,8 +35,7 @@ func Gather(ctx context.Context, quantities []sensors.Quantity,
 	return samples, nil
 }
 
-// Thousandths is what the kernel counts in thousandths: m°C, milli-percent,
-// millivolts.
+// Thousandths parses an integer in thousandths, as the kernel writes m°C, milli-percent and mV.
 func Thousandths(text string) (float64, error) {
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil {
@@ -45,11 +44,11 @@ func Thousandths(text string) (float64, error) {
 	return float64(n) / 1000, nil
 }
 
-// decimalForm has neither an exponent nor NaN, which ParseFloat would take: no driver
-// writes them, and a value of 18 digits is finite.
+// decimalForm allows neither an exponent nor NaN, unlike ParseFloat: no driver writes them, and a
+// value of 18 digits is always finite.
 var decimalForm = regexp.MustCompile(`^-?[0-9]{1,18}(\.[0-9]{1,18})?$`)
 
-// Decimal is a number as the kernel writes it: -12.345000000.
+// Decimal parses a decimal number as the kernel writes it: -12.345000000.
 func Decimal(text string) (float64, error) {
 	if !decimalForm.MatchString(text) {
 		return 0, fmt.Errorf("%.40q is not a number", text)
@@ -57,13 +56,13 @@ func Decimal(text string) (float64, error) {
 	return strconv.ParseFloat(text, 64)
 }
 
-// Relative humidity is taken for 0 or 100 % if it is beyond by no more than this,
-// the error of the parts: their formulas may go past the ends (Si7021 5.1.1).
+// A relative humidity out of range by at most this, in %, counts as 0 or 100 %: because of the
+// error of a part its formula can give such values (Si7021 5.1.1).
 const humiditySlack = 5
 
-// physical are the values that a quantity can have at all, whatever part
-// measures it: what a driver of the kernel makes of a dead bus is often beyond.
-// Pressure may be a difference of two, and so negative.
+// physical are the physically possible ranges of quantities, for any part: the values that a
+// driver of the kernel computes from a dead bus are often out of range. Pressure has no range,
+// because it may be a difference.
 var physical = map[string]struct{ min, max float64 }{
 	"temperature":    {-273.15, math.Inf(1)},
 	"humidity":       {-humiditySlack, 100 + humiditySlack},
@@ -74,14 +73,14 @@ var physical = map[string]struct{ min, max float64 }{
 	"speed":          {0, math.Inf(1)},
 }
 
-// Possible returns a value that the kernel measured, if it can be true. The error names
-// the input.
+// Possible returns a value of the kernel if it is physically possible, or an error that names the
+// input.
 func Possible(input string, q sensors.Quantity, x float64) (float64, error) {
 	l, ok := physical[q.Name]
 	if ok && !(x >= l.min && x <= l.max) { // nor NaN
 		return 0, fmt.Errorf("%s: %v %s is not possible (%v to %v)", input, x, q.Unit, l.min, l.max)
 	}
-	if q.Name == "humidity" { // a part's formula goes a little past the ends
+	if q.Name == "humidity" { // see humiditySlack
 		x = max(0, min(x, 100))
 	}
 	return x, nil
