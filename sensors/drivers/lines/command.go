@@ -16,30 +16,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A command is a program that is kept running, in a process group of its own with
-// all that it starts, so that one signal ends them all. It is for one goroutine at a
-// time.
+// A command is a running program with its own process group, so that one signal ends it and all
+// processes that it started. Only one goroutine at a time may use it.
 type command struct {
 	cmd        *exec.Cmd
 	out        *os.File // its standard output
-	stderrPipe *os.File // and its standard error
+	stderrPipe *os.File // its standard error
 	guard      guard
-	stderr     []byte // the last that it wrote there, at most maxStderr bytes
-	reaped     bool   // it has been waited for: its number may be another's by now
+	stderr     []byte // the last maxStderr bytes of its standard error
+	reaped     bool   // Wait was called: its PID may belong to another process
 }
 
 const (
 	maxStderr = 512             // bytes: enough for the last line of a trace
 	termGrace = 2 * time.Second // from SIGTERM to SIGKILL
-	killGrace = 2 * time.Second // from SIGKILL to giving up: it hangs in the kernel
+	killGrace = 2 * time.Second // from SIGKILL until we stop waiting: the process hangs in the kernel
 
-	// pollEvery is the time between two looks whether the program has ended. A read of
-	// its output does not learn that while a child of it has the output open.
+	// pollEvery is the interval of checks whether the program has ended. The end of its output
+	// does not show it, while a child process has the output open.
 	pollEvery = 10 * time.Millisecond
 )
 
-// startCommand starts a program without what is the agent's own: its secrets and
-// its talk with systemd. in is its standard input; nil: it has none.
+// startCommand starts a program. The program does not get the agent's secrets, nor its connection
+// to systemd. in is its standard input; nil: none.
 func startCommand(args []string, in *os.File) (*command, error) {
 	out, outEnd, err := os.Pipe()
 	if err != nil {
@@ -60,24 +59,24 @@ func startCommand(args []string, in *os.File) (*command, error) {
 	}
 	cmd.ExtraFiles = guard.files()
 	cmd.Env = childEnv(os.Environ())
-	// a group of its own, named by the program's number: it is signalled as a whole
+	// a process group of its own, whose id is the program's PID
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
-	// Only the program may hold these ends now, or their readers would never see an end.
-	outEnd.Close() // the program has its own; nothing was written here
+	// Close our copies of the program's ends, or the readers would never get an end of file.
+	outEnd.Close()
 	saidEnd.Close()
 	if err != nil {
-		return nil, errors.Join(err, out.Close(), said.Close(), guard.groups.Close(), guard.Close())
+		return nil, errors.Join(err, out.Close(), said.Close(), guard.readEnd.Close(), guard.Close())
 	}
 	c := &command{cmd: cmd, out: out, stderrPipe: said, guard: guard}
-	if err := guard.watch(cmd.Process.Pid); err != nil {
+	if err := guard.arm(cmd.Process.Pid); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// childEnv is the environment without what only the agent may have: its own settings and
-// credentials, and the socket through which it talks to systemd.
+// childEnv returns the environment without the agent's own settings and credentials, and without
+// the socket of systemd's notifications.
 func childEnv(ours []string) (theirs []string) {
 	for _, v := range ours {
 		name, _, _ := strings.Cut(v, "=")
@@ -90,16 +89,15 @@ func childEnv(ours []string) (theirs []string) {
 	return theirs
 }
 
-// name is the program's, for a message.
+// name returns the name of the program, for a message.
 func (c *command) name() string { return filepath.Base(c.cmd.Path) }
 
 // lines implements [source].
 func (c *command) lines() *os.File { return c.out }
 
-// checkAlive finds a program that has ended while something that it started holds its
-// output open, and keeps its standard error flowing. What it started is ended
-// first: then the output ends after what is still in it, unless something
-// has left the group.
+// checkAlive handles a program that has ended while a child process holds its output open: it ends
+// the whole group, so that the output reaches its end, unless a process has left the group. It
+// also empties the pipe of standard error.
 func (c *command) checkAlive() error {
 	c.drainStderr()
 	switch {
@@ -111,9 +109,9 @@ func (c *command) checkAlive() error {
 	return nil
 }
 
-// ended waits for the program to end after its output has; one that goes on
-// without is ended.
-func (c *command) ended(ctx context.Context) error {
+// waitEnded waits for the program to end after its output has ended, and returns why. A program
+// that closed its output and goes on is an error.
+func (c *command) waitEnded(ctx context.Context) error {
 	if !c.await(ctx, termGrace) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -123,17 +121,16 @@ func (c *command) ended(ctx context.Context) error {
 	return c.status()
 }
 
-// status is how a program ended that is to be kept running: one that ends without a fault is
-// a fault all the same.
+// status returns how a program ended that should keep running: even status 0 is an error.
 func (c *command) status() error {
 	if err := c.failure(); err != nil {
 		return err
 	}
-	return c.says("ended (status 0), and has to go on")
+	return c.errorWithStderr("ended (status 0), and has to go on")
 }
 
-// failure is how the program ended, with the last line of its standard error; nil if it ended
-// with status 0.
+// failure returns how the program ended, with the last line of its standard error; nil if it
+// ended with status 0.
 func (c *command) failure() error {
 	c.drainStderr()
 	if err := c.end(); err != nil {
@@ -141,23 +138,23 @@ func (c *command) failure() error {
 	}
 	switch w := c.cmd.ProcessState.Sys().(syscall.WaitStatus); {
 	case w.Signaled():
-		return c.says("was ended by signal: " + w.Signal().String())
+		return c.errorWithStderr("was ended by signal: " + w.Signal().String())
 	case w.ExitStatus() != 0:
-		return c.says(fmt.Sprintf("ended with status %d", w.ExitStatus()))
+		return c.errorWithStderr(fmt.Sprintf("ended with status %d", w.ExitStatus()))
 	}
 	return nil
 }
 
-// says is an error of the program with the last line of its standard error.
-func (c *command) says(how string) error {
+// errorWithStderr returns an error of the program with the last line of its standard error.
+func (c *command) errorWithStderr(how string) error {
 	if last := c.lastStderrLine(); last != "" {
 		how += ": " + last
 	}
 	return fmt.Errorf("%s %s", c.name(), how)
 }
 
-// drainStderr takes what is in the pipe of standard error, without waiting, and keeps
-// the end of it.
+// drainStderr reads what is in the pipe of standard error, without waiting, and keeps the last
+// maxStderr bytes.
 func (c *command) drainStderr() {
 	drain(c.stderrPipe, func(b []byte) {
 		c.stderr = append(c.stderr, b...)
@@ -165,24 +162,23 @@ func (c *command) drainStderr() {
 	})
 }
 
-// drain takes what is in both pipes, without waiting: a program whose output nobody reads
-// would hang when a pipe is full.
+// drain reads what is in both pipes, without waiting: the program would block when a pipe is full.
 func (c *command) drain() {
 	drain(c.out, func([]byte) {})
 	c.drainStderr()
 }
 
-// drain takes what is in a pipe, without waiting.
+// drain reads what is in a pipe, without waiting, and passes it to take.
 func drain(pipe *os.File, take func([]byte)) {
 	raw, err := pipe.SyscallConn()
 	if err != nil {
 		return // closed
 	}
 	var buf [4096]byte
-	for range 64 { // no more than what a pipe holds, 64 KiB, at once: there may be no end
+	for range 64 { // at most 256 KiB per call: the program may write without end
 		n := 0
 		err := raw.Read(func(fd uintptr) bool {
-			n, _ = unix.Read(int(fd), buf[:]) // -1: nothing there
+			n, _ = unix.Read(int(fd), buf[:]) // -1: the pipe is empty
 			return true
 		})
 		if err != nil || n <= 0 {
@@ -192,22 +188,21 @@ func drain(pipe *os.File, take func([]byte)) {
 	}
 }
 
-// lastStderrLine is the last line of standard error that is not empty, shortened. It is
-// printable: it ends up in a terminal.
+// lastStderrLine returns the last line of standard error that is not empty, at most 160 bytes of
+// it. Control characters are escaped, because it may be printed on a terminal.
 func (c *command) lastStderrLine() string {
 	text := bytes.TrimSpace(c.stderr)
 	line := string(text[bytes.LastIndexByte(text, '\n')+1:])
 	return strings.TrimSpace(host.PrintableN(line[max(0, len(line)-160):], 160))
 }
 
-// exited reports whether the program has ended; it stays to be waited for, so
-// that its number is not another's.
+// exited reports whether the program has ended. It does not reap the process, so that the PID
+// cannot be reused yet.
 func (c *command) exited() bool {
 	if c.reaped {
 		return true
 	}
 	var info unix.Siginfo
-	// WNOWAIT leaves it to be waited for.
 	err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return err == nil && info.Signo == int32(syscall.SIGCHLD)
 }
@@ -218,26 +213,24 @@ func (c *command) await(ctx context.Context, d time.Duration) bool {
 		if time.Now().After(end) || host.Sleep(ctx, pollEvery) != nil {
 			return false
 		}
-		c.drainStderr() // it may have much to say before it goes
+		c.drainStderr() // or the program would block on a full pipe
 	}
 	return true
 }
 
-// end ends the program with all of its group, politely first, and waits for it.
+// end ends the program with its group, and waits for it: SIGTERM first, SIGKILL after termGrace.
 func (c *command) end() error {
 	if c.reaped {
 		return nil
 	}
 	group := -c.cmd.Process.Pid
-	// SIGTERM goes to a program that runs alone: of one that has ended, what it left
-	// behind gets SIGKILL.
+	// If the program has ended, the processes that it left behind get SIGKILL at once.
 	if !c.exited() {
 		syscall.Kill(group, syscall.SIGTERM) // it may have ended meanwhile
 		c.await(context.Background(), termGrace)
 	}
-	// The program is still to be waited for, so that its number, and the group's, is
-	// nobody else's.
-	syscall.Kill(group, syscall.SIGKILL) // and whatever it leaves behind
+	// The program is not reaped yet, so the ids of process and group cannot have been reused.
+	syscall.Kill(group, syscall.SIGKILL)
 	if !c.await(context.Background(), killGrace) {
 		return fmt.Errorf("%s does not end: it hangs in the kernel", c.name())
 	}
@@ -249,7 +242,7 @@ func (c *command) end() error {
 	return nil
 }
 
-// Close ends the program with all of its group, and waits for it at most four seconds.
+// Close ends the program with its group, and waits at most four seconds.
 func (c *command) Close() error {
 	return errors.Join(c.end(), c.out.Close(), c.stderrPipe.Close(), c.guard.Close())
 }

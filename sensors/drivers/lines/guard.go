@@ -9,44 +9,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A guard has the kernel end a process group when the agent ends, however it ends,
-// also by SIGKILL. It is a pipe on which nothing is ever written: the agent alone
-// has the end to write, and the group inherits the end to read, whose owner is the
-// group and whose signal is SIGKILL (fcntl(2), F_SETOWN and F_SETSIG). When the
-// agent's end closes, the kernel signals the whole group.
+// A guard makes the kernel kill a process group when the agent ends in any way, even by SIGKILL.
+// It is a pipe to which nothing is written. Only the agent has the write end. The group inherits
+// the read end, whose owner is the group and whose signal is SIGKILL (fcntl(2), F_SETOWN and
+// F_SETSIG). When the write end is closed, the kernel sends the signal to the group.
 //
-// PR_SET_PDEATHSIG would end the program alone and not what it started, and comes
-// when the thread that started it ends, which is not the agent. What leaves the
-// group (setsid) is out of reach, and so is a group in which everything closes the
-// files that it inherits.
+// PR_SET_PDEATHSIG is no alternative: it kills only the program and not its child processes, and
+// does so when the thread that started it ends. The guard does not reach processes that left the
+// group (setsid), or a group in which all processes close the inherited file.
 type guard struct {
-	// the end to write
-	agents *os.File // never written to; closed when the agent ends
-	// the end to read; ours is closed once the group has inherited it
-	groups *os.File
+	writeEnd *os.File // never written to; closed when the agent ends
+	readEnd  *os.File // arm closes our copy after the group has inherited it
 }
 
-// guardFD is the number that the group has its end under: none that a shell uses.
+// guardFD is the file descriptor of the read end in the group: one that shells do not use.
 const guardFD = 99
 
-// newGuard makes the pipe. The group's end is closed by watch, once the group has it.
+// newGuard makes the pipe.
 func newGuard() (guard, error) {
 	groups, agents, err := os.Pipe()
 	return guard{agents, groups}, err
 }
 
-// files are what a program inherits besides its standard files.
+// files returns the value of exec.Cmd.ExtraFiles.
 func (g guard) files() []*os.File {
-	// The files between are nil: a program has them closed (exec.Cmd.ExtraFiles).
+	// A nil entry is a closed file descriptor in the program.
 	files := make([]*os.File, guardFD-2)
-	files[len(files)-1] = g.groups
+	files[len(files)-1] = g.readEnd
 	return files
 }
 
-// watch gives the end to read to a group that has inherited it.
-func (g guard) watch(group int) error {
-	fd := g.groups.Fd()
-	// The owner and the signal are set before O_ASYNC arms them.
+// arm makes a process group the owner of the read end, which it has inherited, and closes our copy.
+func (g guard) arm(group int) error {
+	fd := g.readEnd.Fd()
+	// O_ASYNC comes last: it enables the signal.
 	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
 	for _, set := range [][2]int{{unix.F_SETOWN, -group}, {unix.F_SETSIG, int(syscall.SIGKILL)},
 		{unix.F_SETFL, flags | unix.O_ASYNC}} {
@@ -54,11 +50,11 @@ func (g guard) watch(group int) error {
 			_, err = unix.FcntlInt(fd, set[0], set[1])
 		}
 	}
-	if err = errors.Join(err, g.groups.Close()); err != nil {
+	if err = errors.Join(err, g.readEnd.Close()); err != nil {
 		return fmt.Errorf("watch over a command: %w", err)
 	}
 	return nil
 }
 
-// Close ends what is left of the group.
-func (g guard) Close() error { return g.agents.Close() }
+// Close kills what is left of the group.
+func (g guard) Close() error { return g.writeEnd.Close() }

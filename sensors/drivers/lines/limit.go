@@ -5,18 +5,17 @@ import "time"
 // A limit lets so many through a second on average, and as many at once after
 // quiet.
 type limit struct {
-	perSecond float64   // a second, and in the bucket
-	left      float64   // in the bucket
-	at        time.Time // when that was so
+	perSecond float64   // tokens per second, and the size of the bucket
+	left      float64   // tokens in the bucket
+	at        time.Time // when left was computed
 }
 
-// newLimit begins with a full bucket: the lines of a source that has just started go
-// through.
+// newLimit starts with a full bucket, so that the first lines of a source pass.
 func newLimit(most int, now time.Time) limit { return limit{float64(most), float64(most), now} }
 
-// take reports whether one may go through now.
+// take takes a token, and reports whether there was one.
 func (l *limit) take(now time.Time) bool {
-	// max: a clock that was set back would take from the bucket.
+	// max: a clock that is set back must not take tokens.
 	l.left = min(l.perSecond, l.left+max(0, now.Sub(l.at).Seconds())*l.perSecond)
 	l.at = now
 	if l.left < 1 {
@@ -26,7 +25,7 @@ func (l *limit) take(now time.Time) bool {
 	return true
 }
 
-// next is when one may go through.
+// next returns when the next token is available.
 func (l *limit) next() time.Time {
 	return l.at.Add(time.Duration(max(0, 1-l.left) / l.perSecond * float64(time.Second)))
 }

@@ -1,7 +1,6 @@
-// Package lines reads measurements that another program writes as lines: into a
-// named pipe, or to the standard output of a command that is kept running or is run for each
-// measurement. A line is a number, a word of states, or a flat JSON object with a value for each
-// quantity.
+// Package lines reads measurements that another program writes as lines: into a named pipe, or to
+// the standard output of a command, which runs all the time or is run for each measurement. A line
+// is a number, the name of a state, or a flat JSON object with a value for each quantity.
 package lines
 
 import (
@@ -16,15 +15,15 @@ type Options struct {
 	File         string   // a named pipe
 	Command      []string // a program and its arguments
 	Quantities   []sensors.Quantity
-	MaxPerSecond int           // lines on average; of what is beyond, the newest values stay
-	Silence      time.Duration // without a line for so long, a read fails; 0: never
+	MaxPerSecond int           // average limit of lines; of further lines only the newest values are kept
+	Silence      time.Duration // a read fails after this time without a line; 0: never
 }
 
-// Open opens the pipe or starts the command. Close of the sensor ends the command
-// and what it started.
+// Open opens the pipe or starts the command. Close of the sensor ends the command and its child
+// processes.
 func Open(o Options) (sensors.Sensor, error) { return open(o) }
 
-// open is Open for tests, which look inside.
+// open is Open with the concrete type, for tests.
 func open(o Options) (*sensor, error) {
 	source, err := o.source()
 	if err != nil {
@@ -36,12 +35,12 @@ func open(o Options) (*sensor, error) {
 		reader:     reader{file: source.lines(), writers: o.File != ""},
 		quantities: o.Quantities,
 		silence:    o.Silence,
-		heard:      now,
+		lastLine:   now,
 		limit:      newLimit(o.MaxPerSecond, now),
 	}, nil
 }
 
-// source opens where the lines come from.
+// source opens the source of the lines.
 func (o Options) source() (source, error) {
 	if o.File != "" {
 		return openFIFO(o.File)

@@ -13,29 +13,28 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// parseLine makes samples of one line. A line that says nothing that can be used
-// fails every quantity; in a JSON object each stands for itself, one that is
-// absent says nothing, and null is a failure.
+// parseLine returns the samples of one line. An unusable line is a failure of every quantity. In a
+// JSON object each quantity is separate: an absent one has no sample, and null is a failure.
 func parseLine(line string, quantities []sensors.Quantity) []sensors.Sample {
 	if strings.HasPrefix(line, "{") {
 		samples, err := parseObject(line, quantities)
 		if err != nil {
-			return failed(quantities, err)
+			return failAll(quantities, err)
 		}
 		return samples
 	}
 	if len(quantities) > 1 {
-		return failed(quantities, fmt.Errorf(`%.40q is not a JSON object such as {"%s": 1}`, line, quantities[0].Name))
+		return failAll(quantities, fmt.Errorf(`%.40q is not a JSON object such as {"%s": 1}`, line, quantities[0].Name))
 	}
 	value, err := parseValue(line, quantities[0])
 	if err != nil {
-		return failed(quantities, err)
+		return failAll(quantities, err)
 	}
 	return []sensors.Sample{{Quantity: quantities[0].Name, Value: value}}
 }
 
-// failed is a failure of every quantity.
-func failed(quantities []sensors.Quantity, err error) []sensors.Sample {
+// failAll returns a failure of every quantity.
+func failAll(quantities []sensors.Quantity, err error) []sensors.Sample {
 	var samples []sensors.Sample
 	for _, q := range quantities {
 		samples = append(samples, sensors.Sample{Quantity: q.Name, Err: err})
@@ -43,9 +42,9 @@ func failed(quantities []sensors.Quantity, err error) []sensors.Sample {
 	return samples
 }
 
-// parseObject takes the members that are quantities and ignores the others: a program may
-// write more than one sensor needs. A line without any of them is an error, since a name
-// may be misspelt.
+// parseObject reads the members that are quantities, and ignores the others: a program may write
+// more than the sensor needs. An object without any of them is an error, because a name may be
+// misspelt.
 func parseObject(line string, quantities []sensors.Quantity) ([]sensors.Sample, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(line), &object); err != nil {
@@ -69,12 +68,12 @@ func parseObject(line string, quantities []sensors.Quantity) ([]sensors.Sample, 
 	return samples, nil
 }
 
-// parseMember takes a number, a word, or true and false for 1 and 0.
+// parseMember parses a number, the name of a state, or true and false for 1 and 0.
 func parseMember(raw json.RawMessage, q sensors.Quantity) (float64, error) {
 	switch raw = bytes.TrimSpace(raw); {
 	case string(raw) == "null":
 		return 0, errors.New("null: the source has no value")
-	// Of more than two states nobody knows which one is true.
+	// With more than two states, true and false are ambiguous.
 	case string(raw) == "true" && len(q.States) == 2:
 		return 1, nil
 	case string(raw) == "false" && len(q.States) == 2:
@@ -89,10 +88,10 @@ func parseMember(raw json.RawMessage, q sensors.Quantity) (float64, error) {
 	return parseValue(string(raw), q)
 }
 
-// parseValue takes a number, or a word of the quantity's states. With states, a
-// number has to be that of one.
+// parseValue parses a number or the name of a state. If the quantity has states, a number must be
+// the value of one.
 func parseValue(text string, q sensors.Quantity) (float64, error) {
-	// The words come first: a state may be called 0.
+	// Names first: a state may be named "0".
 	if i := slices.Index(q.States, text); i >= 0 {
 		return float64(i), nil
 	}
@@ -106,9 +105,9 @@ func parseValue(text string, q sensors.Quantity) (float64, error) {
 	return value, nil
 }
 
-// parseNumber takes 45, -3.25 and 1.2e3; no NaN, no 0x1p4, no comma.
+// parseNumber parses a finite decimal number such as 45, -3.25 and 1.2e3.
 func parseNumber(text string) (float64, error) {
-	// ParseFloat also takes what no program means: inf, 0x1p4 and 1_000.
+	// ParseFloat would also accept inf, 0x1p4 and 1_000.
 	if text == "" || strings.Trim(text, "0123456789+-.eE") != "" {
 		return 0, strconv.ErrSyntax
 	}

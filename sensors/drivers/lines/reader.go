@@ -11,26 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLine bounds the memory for a source that never ends its line.
-const maxLine = 4096 // bytes, with its end
+// maxLine bounds the memory for a line without an end.
+const maxLine = 4096 // bytes, with the newline
 
-// A reader cuts what a pipe delivers into lines, in memory of one line. It
-// takes no more than most bytes a period, so that a source without end costs
-// little.
+// A reader splits the data of a pipe into lines, with a buffer for one line. It reads at most
+// maxInPeriod bytes per period, so that a source that writes without end uses little CPU time.
 type reader struct {
 	file    *os.File
-	writers bool // come and go: the end is that of a line, and more may come
+	writers bool // writers come and go: an end of file ends only the current line
 
 	buf     [maxLine]byte
-	from, n int  // what is in buf and was not taken: buf[from:n]
-	long    bool // the line in buf has been too long: skip to its end
+	from, n int  // unread data: buf[from:n]
+	long    bool // the line in buf is too long: skip to its end
 
 	period time.Time // when the current period began
-	taken  int       // bytes read in it, at most maxInPeriod and one read more
+	taken  int       // bytes read in the period; the last read may exceed maxInPeriod
 }
 
 const (
-	period      = 100 * time.Millisecond // short: what a source could not send is not sent at once later
+	period      = 100 * time.Millisecond // short, so that a burst after a pause is small
 	maxInPeriod = 2 * maxLine            // bytes: 80 KiB/s, 1000 lines a second of 80 bytes
 )
 
@@ -41,8 +40,8 @@ func (lineTooLong) Error() string {
 	return fmt.Sprintf("a line of more than %d bytes was skipped", maxLine)
 }
 
-// line returns the next line that is in memory, without its end, or false. A
-// line that is too long is a lineTooLong, once.
+// line returns the next line in the buffer, without its newline, or false if there is none. For a
+// line that is too long it returns lineTooLong once.
 func (r *reader) line() (string, bool, error) {
 	for {
 		end := bytes.IndexByte(r.buf[r.from:r.n], '\n')
@@ -54,14 +53,14 @@ func (r *reader) line() (string, bool, error) {
 		if !r.long {
 			return string(line), true, nil
 		}
-		r.long = false // that was its end
+		r.long = false // this was the end of the long line
 	}
 	r.n = copy(r.buf[:], r.buf[r.from:r.n])
 	r.from = 0
 	if r.n < len(r.buf) {
 		return "", false, nil
 	}
-	r.n = 0 // the buffer is full of one line: its end is yet to come
+	r.n = 0 // the buffer is full and has no newline: drop it
 	if r.long {
 		return "", false, nil
 	}
@@ -69,7 +68,7 @@ func (r *reader) line() (string, bool, error) {
 	return "", true, lineTooLong{}
 }
 
-// rest is what came without an end before the source ended.
+// rest returns the last line if the source ended without a newline.
 func (r *reader) rest() string {
 	line := bytes.TrimSpace(r.buf[r.from:r.n])
 	r.from, r.n = 0, 0
@@ -79,17 +78,17 @@ func (r *reader) rest() string {
 	return string(line)
 }
 
-// fill reads more, until a time or the end of ctx.
+// fill reads more data, and waits for it until a time or the end of ctx.
 func (r *reader) fill(ctx context.Context, until time.Time) error {
-	// What is not read stays in the pipe, and its writer waits: nothing is lost by it.
+	// Data that is not read stays in the pipe, and its writer waits: nothing is lost.
 	if err := r.pace(ctx); err != nil {
 		return err
 	}
 	if err := r.file.SetReadDeadline(until); err != nil {
 		return err
 	}
-	// A deadline in the past ends the read at once.
-	stop := context.AfterFunc(ctx, func() { r.file.SetReadDeadline(time.Unix(1, 0)) }) // its error is the read's
+	// A deadline in the past ends the read at once; Read returns any error of it.
+	stop := context.AfterFunc(ctx, func() { r.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	read := r.file.Read
 	if r.writers {
@@ -104,17 +103,16 @@ func (r *reader) fill(ctx context.Context, until time.Time) error {
 	return err
 }
 
-// readWriters reads from a pipe whose writers come and go. When the last of them
-// leaves a line without an end, it ends there: else it would wait for the next
-// writer's line and become one with it. Two writers at a time, or one that comes
-// before this was read, cannot be distinguished.
+// readWriters reads from a pipe whose writers come and go. If the last writer closes the pipe
+// after an unfinished line, it adds a newline: otherwise the next writer's line would be appended.
+// This does not work for two writers at the same time, or for a new writer that opens the pipe
+// before the end of file is read.
 func (r *reader) readWriters(buf []byte) (n int, err error) {
 	raw, err := r.file.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	// Where a line is unfinished the end of file is its end, and else a writer is waited
-	// for.
+	// After an unfinished line, the end of file is its end. Otherwise wait for a writer.
 	unfinished := r.n > r.from || r.long
 	waiting := raw.Read(func(fd uintptr) bool {
 		for {
@@ -126,7 +124,7 @@ func (r *reader) readWriters(buf []byte) (n int, err error) {
 		if err == unix.EAGAIN {
 			return false
 		}
-		return err != nil || n > 0 || unfinished // else nobody has it open: wait for a writer
+		return err != nil || n > 0 || unfinished // otherwise no writer has it open: wait
 	})
 	switch {
 	case waiting != nil:
@@ -134,13 +132,13 @@ func (r *reader) readWriters(buf []byte) (n int, err error) {
 	case err != nil:
 		return 0, &os.PathError{Op: "read", Path: r.file.Name(), Err: err}
 	case n == 0:
-		buf[0] = '\n' // there is room: a full buffer is no unfinished line
+		buf[0] = '\n' // there is room: line empties a full buffer
 		n = 1
 	}
 	return n, nil
 }
 
-// pace waits for the next period where this one's bytes have been taken.
+// pace waits for the next period if maxInPeriod bytes were read in this one.
 func (r *reader) pace(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(r.period) > period {

@@ -11,14 +11,14 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A source is where lines come from.
+// A source provides lines.
 type source interface {
 	lines() *os.File
-	// checkAlive finds out, after a second without a line, whether the source is gone: a pipe
-	// that was replaced or a program that ended may send no end of file.
+	// checkAlive is called after each second without a line. It returns an error if the source
+	// is gone: a pipe that was replaced or a program that ended may send no end of file.
 	checkAlive() error
-	// ended says why there will be no more lines, after their end.
-	ended(ctx context.Context) error
+	// waitEnded returns why there are no more lines, after their end.
+	waitEnded(ctx context.Context) error
 	io.Closer
 }
 
@@ -30,16 +30,16 @@ type sensor struct {
 	reader      reader
 	quantities  []sensors.Quantity
 	silence     time.Duration
-	heard       time.Time // when there was a line
+	lastLine    time.Time // when the last line came
 	sourceEnded bool      // the source has ended
 
 	limit     limit
-	newest    []newestSample // what waits for the limit, at most one of each quantity
+	newest    []newestSample // samples that wait for the limit, at most one of each quantity
 	dropped   int            // samples that newer ones replaced since the last notice
-	noticedAt time.Time      // when the last notice was; zero: never
+	noticedAt time.Time      // time of the last notice; zero: none
 }
 
-// A newestSample is a sample with the time at which its line came.
+// A newestSample is a sample with the time of its line.
 type newestSample struct {
 	sensors.Sample
 	at time.Time
@@ -50,10 +50,9 @@ const (
 	noticeEvery = time.Hour   // of dropped lines, while there are any
 )
 
-// Next waits for a line and returns what it says. Lines that come faster than the
-// limit are dropped, all but the newest value of each quantity, which follows
-// as soon as the limit allows: a flood ends with what is true. A notice,
-// `flapping`, says how many were dropped: at once, and then hourly while they go on.
+// Next waits for a line and returns its samples. If lines come faster than the limit, it drops all
+// but the newest value of each quantity, which it returns as soon as the limit allows. The event
+// `flapping` says how many were dropped: at once, and then hourly while it goes on.
 func (s *sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for {
 		now := time.Now()
@@ -61,12 +60,12 @@ func (s *sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 			return s.deliver(now), nil
 		}
 		if s.sourceEnded {
-			return nil, s.source.ended(ctx)
+			return nil, s.source.waitEnded(ctx)
 		}
 		if s.takeLine(now) {
 			continue
 		}
-		if s.silence > 0 && now.Sub(s.heard) >= s.silence {
+		if s.silence > 0 && now.Sub(s.lastLine) >= s.silence {
 			return nil, fmt.Errorf("no line in %v", s.silence)
 		}
 		if err := s.read(ctx, now); err != nil {
@@ -75,24 +74,25 @@ func (s *sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}
 }
 
-// takeLine takes a line that is in memory, and reports whether there was one.
+// takeLine takes a line from the buffer, and reports whether there was one.
 func (s *sensor) takeLine(now time.Time) bool {
 	line, ok, err := s.reader.line()
 	switch {
 	case err != nil:
-		s.keep(failed(s.quantities, err), now)
+		s.keep(failAll(s.quantities, err), now)
 	case ok && line != "":
 		s.keep(parseLine(line, s.quantities), now)
 	}
 	if ok {
-		s.heard = now
+		s.lastLine = now
 	}
 	return ok
 }
 
-// read reads from the source until there may be a reason to act.
+// read reads from the source until there is data, the limit allows a sample, or checkEvery has
+// passed.
 func (s *sensor) read(ctx context.Context, now time.Time) error {
-	// What waits for the limit must not wait for a line.
+	// A sample that waits for the limit must not wait for the next line.
 	until := now.Add(checkEvery)
 	if len(s.newest) > 0 {
 		until = s.limit.next()
@@ -100,10 +100,10 @@ func (s *sensor) read(ctx context.Context, now time.Time) error {
 	err := s.reader.fill(ctx, until)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && len(s.newest) > 0:
-		return nil // it was the limit's turn, and there may be more to read
+		return nil // the limit allows a sample now
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return s.source.checkAlive()
-	// Of a program; a pipe waits for its next writer.
+	// Only from a program: a pipe waits for its next writer.
 	case errors.Is(err, io.EOF):
 		s.sourceEnded = true
 		if line := s.reader.rest(); line != "" {
@@ -114,14 +114,14 @@ func (s *sensor) read(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// keep lets samples wait for the limit, each in place of an older one.
+// keep stores samples until the limit allows them. A sample replaces an older one of its quantity.
 func (s *sensor) keep(samples []sensors.Sample, now time.Time) {
 	for _, sample := range samples {
 		i := 0
 		for i < len(s.newest) && s.newest[i].Quantity != sample.Quantity {
 			i++
 		}
-		// The list is as long as there are quantities: a search is cheaper than a map.
+		// There are few quantities, so a linear search is fine.
 		if i == len(s.newest) {
 			s.newest = append(s.newest, newestSample{})
 		} else {
@@ -131,9 +131,9 @@ func (s *sensor) keep(samples []sensors.Sample, now time.Time) {
 	}
 }
 
-// deliver returns what waits, and a notice if it is time for one.
+// deliver returns the waiting samples, with a notice if one is due.
 func (s *sensor) deliver(now time.Time) []sensors.Sample {
-	// The copy is the caller's: s.newest is used again.
+	// A copy, because s.newest is reused.
 	samples := make([]sensors.Sample, len(s.newest), len(s.newest)+1)
 	for i, n := range s.newest {
 		samples[i] = n.Sample

@@ -227,9 +227,9 @@ func TestALineIsCutWhereverTheReadsEnd(t *testing.T) {
 // chatter is a source of lines that a test writes.
 type chatter struct{ *os.File }
 
-func (c chatter) lines() *os.File             { return c.File }
-func (c chatter) checkAlive() error           { return nil }
-func (c chatter) ended(context.Context) error { return io.EOF }
+func (c chatter) lines() *os.File                 { return c.File }
+func (c chatter) checkAlive() error               { return nil }
+func (c chatter) waitEnded(context.Context) error { return io.EOF }
 
 func TestAFloodWithoutAnEndNeitherBlocksItsWriterNorGrows(t *testing.T) {
 	t.Parallel()

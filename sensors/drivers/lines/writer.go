@@ -12,16 +12,16 @@ import (
 // input and before SIGTERM.
 const quitGrace = 500 * time.Millisecond
 
-// A Told is a program that is kept running and told lines on its standard input. It is for
-// one goroutine at a time.
-type Told struct {
+// A Writer writes lines to the standard input of a program that it keeps running. Only one
+// goroutine at a time may use it.
+type Writer struct {
 	command *command
 	in      *os.File
 }
 
-// StartTold starts a program. What it writes is dropped, but for the last line of its
-// standard error, which says why it ended.
-func StartTold(args []string) (*Told, error) {
+// StartWriter starts a program. It discards the program's output, except for the last line of its
+// standard error, which CheckAlive returns after the program has ended.
+func StartWriter(args []string) (*Writer, error) {
 	inEnd, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -31,41 +31,41 @@ func StartTold(args []string) (*Told, error) {
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
 	}
-	return &Told{c, in}, nil
+	return &Writer{c, in}, nil
 }
 
-// Tell writes a line. It waits, until ctx is done, for a program that does not read. It fails
-// if the program has ended.
-func (t *Told) Tell(ctx context.Context, line string) error {
-	if err := t.Alive(); err != nil {
+// WriteLine writes a line. If the program does not read, it waits until ctx is done. It returns an
+// error if the program has ended.
+func (w *Writer) WriteLine(ctx context.Context, line string) error {
+	if err := w.CheckAlive(); err != nil {
 		return err
 	}
-	if err := t.in.SetWriteDeadline(time.Time{}); err != nil {
+	if err := w.in.SetWriteDeadline(time.Time{}); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { t.in.SetWriteDeadline(time.Unix(1, 0)) })() // its error is the write's
-	switch _, err := t.in.WriteString(line + "\n"); {
+	defer context.AfterFunc(ctx, func() { w.in.SetWriteDeadline(time.Unix(1, 0)) })() // its error is the write's
+	switch _, err := w.in.WriteString(line + "\n"); {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%s does not read its standard input", t.command.name())
+		return fmt.Errorf("%s does not read its standard input", w.command.name())
 	case err != nil:
-		return errors.Join(fmt.Errorf("tell %s: %w", t.command.name(), err), t.Alive())
+		return errors.Join(fmt.Errorf("tell %s: %w", w.command.name(), err), w.CheckAlive())
 	}
 	return nil
 }
 
-// Alive is an error that says how the program ended; nil: it runs.
-func (t *Told) Alive() error {
-	t.command.drain()
-	if !t.command.exited() {
+// CheckAlive returns an error that says how the program ended; nil: it runs.
+func (w *Writer) CheckAlive() error {
+	w.command.drain()
+	if !w.command.exited() {
 		return nil
 	}
-	return t.command.status()
+	return w.command.status()
 }
 
-// Close ends the standard input of the program, gives it half a second to end by itself, and
-// ends it.
-func (t *Told) Close() error {
-	err := t.in.Close()
-	t.command.await(context.Background(), quitGrace)
-	return errors.Join(err, t.command.Close())
+// Close closes the standard input of the program, waits half a second for the program to exit,
+// and then ends it with its group.
+func (w *Writer) Close() error {
+	err := w.in.Close()
+	w.command.await(context.Background(), quitGrace)
+	return errors.Join(err, w.command.Close())
 }

@@ -28,7 +28,7 @@ func (o *commandOptions) Claims() []string { return nil }
 func (o *commandOptions) RunsCommand() bool { return true }
 
 func (o *commandOptions) open(ctx context.Context, _ *Hardware, safe bool) (outputs.Line, error) {
-	t, err := lines.StartTold(o.Command)
+	t, err := lines.StartWriter(o.Command)
 	if err != nil {
 		return nil, err
 	}
@@ -41,18 +41,18 @@ func (o *commandOptions) open(ctx context.Context, _ *Hardware, safe bool) (outp
 }
 
 // commandLine is a program that switches something.
-type commandLine struct{ told *lines.Told }
+type commandLine struct{ told *lines.Writer }
 
 func (l commandLine) Set(ctx context.Context, on bool) error {
 	if on {
-		return l.told.Tell(ctx, "on")
+		return l.told.WriteLine(ctx, "on")
 	}
-	return l.told.Tell(ctx, "off")
+	return l.told.WriteLine(ctx, "off")
 }
 
 // Get says only whether the program still runs: what it does cannot be asked.
 func (l commandLine) Get(context.Context) (bool, error) {
-	if err := l.told.Alive(); err != nil {
+	if err := l.told.CheckAlive(); err != nil {
 		return false, err
 	}
 	return false, outputs.ErrNoReadBack
