@@ -29,8 +29,8 @@ type holdfast struct {
 	ended chan struct{}
 }
 
-// openHoldfast has a window of one more than the others: the last place is for an
-// alarm. A window that is set does not grow.
+// openHoldfast uses a window that is one larger than that of the others: the last place is
+// reserved for an alarm. A configured window does not grow.
 func openHoldfast(ctx context.Context, j job) (peer, error) { return startHoldfast(ctx, j, j.Window+1) }
 
 func openDefault(ctx context.Context, j job) (peer, error) { return startHoldfast(ctx, j, 0) }
@@ -80,7 +80,8 @@ func child(name string, args ...string) (*exec.Cmd, error) {
 	return c, nil
 }
 
-// bridge is a Mosquitto beside the sensor, which keeps what its broker has not got.
+// bridge is a Mosquitto beside the sensor, which stores what the remote broker does not
+// have yet.
 type bridge struct {
 	conn *wire.Conn
 	cmd  *exec.Cmd
@@ -134,7 +135,7 @@ func startBridge(j job, saving string) (peer, error) {
 	return nil, err
 }
 
-// put waits for the acknowledgement of the Mosquitto beside the sensor.
+// put waits for the acknowledgement of the local Mosquitto.
 func (b *bridge) put(_ int, payload []byte) error {
 	b.id = max(b.id+1, 1)
 	b.buf = b.conn.Send(b.buf, topic, b.id, payload)

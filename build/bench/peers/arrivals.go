@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/peers/wire"
 )
 
-// arrivals is what a subscriber has got.
+// arrivals are the readings that a subscriber has got.
 type arrivals struct {
 	mu           sync.Mutex
 	seen         map[int]bool
@@ -48,7 +48,7 @@ func listen(addr string) (*arrivals, error) {
 	return a, nil
 }
 
-// take notes a reading. Each payload has its number as "seq":N.
+// take records a reading. Each payload has its number as "seq":N.
 func (a *arrivals) take(text []byte) {
 	_, rest, _ := bytes.Cut(text, []byte(`"seq":`))
 	end := bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
@@ -71,7 +71,7 @@ func (a *arrivals) take(text []byte) {
 }
 
 // wait waits until n readings have arrived, or none for some time.
-func (a *arrivals) wait(ctx context.Context, n int, patience time.Duration) {
+func (a *arrivals) wait(ctx context.Context, n int, quiet time.Duration) {
 	began := time.Now()
 	for ctx.Err() == nil {
 		a.mu.Lock()
@@ -80,7 +80,7 @@ func (a *arrivals) wait(ctx context.Context, n int, patience time.Duration) {
 		if last.Before(began) {
 			last = began
 		}
-		if got >= n || time.Since(last) > patience {
+		if got >= n || time.Since(last) > quiet {
 			return
 		}
 		time.Sleep(time.Millisecond)

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/peers/wire"
 )
 
-// inMemory is what waits of a peer that keeps nothing on disk.
+// inMemory is the backlog of a peer that stores nothing on disk.
 type inMemory struct {
 	mu      sync.Mutex
 	waiting [][]byte
@@ -31,7 +31,7 @@ func (m *inMemory) put(_ int, payload []byte) error {
 	return nil
 }
 
-// any reports whether a payload waits.
+// any reports whether the backlog is not empty.
 func (m *inMemory) any() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -59,7 +59,8 @@ func (m *inMemory) next(ctx context.Context) []byte {
 
 func (m *inMemory) close() error { return nil }
 
-// A source is what a minimal client sends. done is called for each acknowledgement.
+// A source provides the payloads of a minimal client. done is called for each
+// acknowledgement.
 type source interface {
 	any() bool
 	next(ctx context.Context) []byte // waits; nil when ctx is done
@@ -78,8 +79,8 @@ func startMinimal(ctx context.Context, j job, enough int) (peer, error) {
 	return m, nil
 }
 
-// minimal is a client with one goroutine, which fills its window by one write and then
-// reads until no more than enough are in flight and nothing else has arrived.
+// minimal is a client with one goroutine, which fills its window with one write and then
+// reads until no more than enough are in flight and no more data has arrived.
 func minimal(ctx context.Context, j job, from source, enough int) {
 	c := dialUntil(ctx, j)
 	if c == nil {
@@ -114,7 +115,7 @@ func minimal(ctx context.Context, j job, from source, enough int) {
 	}
 }
 
-// dialUntil connects as soon as the broker is there.
+// dialUntil connects as soon as the broker is reachable.
 func dialUntil(ctx context.Context, j job) *wire.Conn {
 	for ctx.Err() == nil {
 		if c, err := wire.Dial(j.Broker, "bench-"+j.Peer, true); err == nil {
@@ -125,7 +126,7 @@ func dialUntil(ctx context.Context, j job) *wire.Conn {
 	return nil
 }
 
-// connected is a client of paho's that comes back each second.
+// connected is a client of paho that reconnects every second.
 func connected(j job, store mqtt.Store) mqtt.Client {
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + j.Broker).SetClientID("bench-" + j.Peer).
 		SetCleanSession(store == nil).SetAutoReconnect(true).SetConnectRetry(true).
@@ -146,9 +147,9 @@ func openPaho(ctx context.Context, j job) (peer, error) {
 	return m, nil
 }
 
-// drain keeps a window of messages in flight: it takes them from next, nil at the
-// end, and calls done for each that was acknowledged, in order. What was in flight
-// when the connection was lost is sent again.
+// drain keeps a window of messages in flight: it gets them from next, which returns nil at
+// the end, and calls done for each acknowledgement, in order. What was in flight when the
+// connection was lost is sent again.
 func drain(ctx context.Context, c mqtt.Client, window int, next func() []byte, done func()) {
 	var held [][]byte
 	var tokens []mqtt.Token
@@ -181,5 +182,5 @@ func drain(ctx context.Context, c mqtt.Client, window int, next func() []byte, d
 	}
 }
 
-// key is a number as a key that sorts.
+// key is a number as a key with the same order.
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

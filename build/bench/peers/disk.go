@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A disk is an ext4 image on a loop device. What that is given is what a card would
-// have to write: the journal counts.
+// A disk is an ext4 image on a loop device. The bytes written to the device are what a card
+// would have to write, including the journal.
 type disk struct{ home, mount, device string }
 
 func newDisk(dir string) (*disk, error) {
@@ -36,7 +36,7 @@ func newDisk(dir string) (*disk, error) {
 	return d, err
 }
 
-// written is how many bytes the device was given, with all that is still to come.
+// written is the number of bytes written to the device, after a sync of everything.
 func (d *disk) written() (int64, error) {
 	if err := command("sync", "-f", d.mount); err != nil {
 		return 0, err

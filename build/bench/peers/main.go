@@ -25,15 +25,15 @@ import (
 	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
-// A plan is what is measured, and with what.
+// A plan has the sizes of the measurements and the programs.
 type plan struct {
 	kinds  []kind
 	rounds int
 	burst  int           // readings that wait before a drain
-	large  int           // readings of the burst after which memory is looked at
-	rest   time.Duration // until it is
-	slow   int           // readings of an outage
-	rate   float64       // of these, a second
+	large  int           // readings of the burst before memory is measured
+	rest   time.Duration // time between the burst and the measurement of memory
+	slow   int           // readings of the slow outage
+	rate   float64       // rate of these readings, per second
 
 	dir             string // for disks and brokers
 	agent, telegraf string // paths of the programs
@@ -79,7 +79,8 @@ func fatal(err error) {
 	}
 }
 
-// inMountNamespace starts this program again where its mounts end with it.
+// inMountNamespace restarts this program in a mount namespace, so that its mounts end with
+// it.
 func inMountNamespace() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -121,7 +122,7 @@ type findings struct {
 	large   []result // after the large burst
 }
 
-// measure does everything.
+// measure runs all measurements.
 func (p plan) measure(ctx context.Context) (f findings, err error) {
 	f.drains = map[int][]result{}
 	f.large, err = p.together("memory", func(k kind) bool { return k.large },
@@ -135,7 +136,7 @@ func (p plan) measure(ctx context.Context) (f findings, err error) {
 		return f, err
 	}
 	var starts, drains = map[string][]result{}, map[string][]result{}
-	for round := range p.rounds { // in turn, so that what else the machine does meets all of them
+	for round := range p.rounds { // in turn, so that other load of the machine affects all of them
 		for _, k := range p.kinds {
 			if err := p.turn(ctx, k, starts, drains); err != nil {
 				return f, err
@@ -156,7 +157,7 @@ func (p plan) measure(ctx context.Context) (f findings, err error) {
 
 func turnName(k kind, window int) string { return fmt.Sprintf("%s, window %d", k.name, window) }
 
-// turn measures one start and the drains of one peer, and adds them to the others.
+// turn measures one start and the drains of one peer, and adds them to the results.
 func (p plan) turn(ctx context.Context, k kind, starts, drains map[string][]result) error {
 	r, err := p.started(ctx, k.name)
 	if err != nil {
@@ -178,7 +179,7 @@ func (p plan) turn(ctx context.Context, k kind, starts, drains map[string][]resu
 	return nil
 }
 
-// together measures peers at the same time, where no time is measured.
+// together measures peers at the same time, for figures that are not times.
 func (p plan) together(what string, of func(kind) bool, measure func(kind) (result, error)) ([]result, error) {
 	all, errs := make([]result, len(p.kinds)), make([]error, len(p.kinds))
 	var ended sync.WaitGroup

@@ -12,22 +12,22 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/peers/wire"
 )
 
-// A result is what one peer has shown. What was not measured is zero.
+// A result has the figures of one peer. What was not measured is zero.
 type result struct {
 	peer   string
 	bytes  float64 // written to the block device for each reading of an outage
 	lost   float64 // readings that were accepted and never arrived
-	twice  float64 // readings that arrived again
+	twice  float64 // readings that arrived twice
 	mixed  float64 // readings that arrived after a later one
-	accept float64 // readings a second that are taken in
+	accept float64 // readings accepted per second
 	first  float64 // seconds from the broker's start to the first reading
-	rate   float64 // readings a second that arrive
+	rate   float64 // readings that arrive per second
 	cpu    float64 // µs of processor time for each reading that arrives
 	memory float64 // MB of anonymous memory: after a drain, or a minute after a large burst
 	start  float64 // ms from the start of the process to its first reading at a subscriber
 }
 
-// medians are those of each figure.
+// medians are the medians of each figure.
 func medians(rounds []result) result {
 	m := rounds[0]
 	for _, f := range []func(*result) *float64{
@@ -47,10 +47,10 @@ func medians(rounds []result) result {
 	return m
 }
 
-// brokerConfig lets nothing of the broker's own limits be measured.
+// brokerConfig removes the broker's own limits, so that they are not measured.
 const brokerConfig = "persistence true\npersistence_location %s/\nmax_queued_messages 0\nmax_inflight_messages 0\n"
 
-// away makes a broker that is stopped, and that knows our subscriber.
+// away returns a broker that is stopped and has a session of our subscriber.
 func away(dir string) (*mosquitto.Broker, error) {
 	home, err := os.MkdirTemp(dir, "broker")
 	if err != nil {
@@ -69,11 +69,11 @@ func away(dir string) (*mosquitto.Broker, error) {
 	return b, c.Subscribe()
 }
 
-// patience is for what comes late: peers that wait before they connect again.
-const patience = 45 * time.Second
+// arrivalTimeout is for slow arrivals: some peers wait before they reconnect.
+const arrivalTimeout = 45 * time.Second
 
-// outage takes readings in while the broker is away, kills the peer with SIGKILL,
-// and starts it again with the broker there.
+// outage puts readings while the broker is away, kills the peer with SIGKILL, and starts it
+// again with the broker running.
 func (p plan) outage(ctx context.Context, k kind) (r result, err error) {
 	s, err := p.site(ctx, k, job{N: p.slow, Rate: p.rate, Window: windows[0]})
 	if err != nil {
@@ -107,18 +107,18 @@ func (p plan) outage(ctx context.Context, k kind) (r result, err error) {
 	if err := s.worker.begin(); err != nil {
 		return r, err
 	}
-	a.wait(ctx, p.slow, patience)
+	a.wait(ctx, p.slow, arrivalTimeout)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return result{peer: k.name, bytes: float64(after-before) / float64(p.slow), lost: float64(p.slow - len(a.seen)),
 		twice: float64(a.twice), mixed: float64(a.mixed)}, ctx.Err()
 }
 
-// settling is how long after a burst the broker comes back: what is written later has
-// been written.
+// settling is the time between a burst and the return of the broker, in which the peer can
+// finish its writes.
 const settling = 6 * time.Second
 
-// drain takes a burst in while the broker is away, and watches it go out.
+// drain puts a burst while the broker is away, and measures the drain.
 func (p plan) drain(ctx context.Context, k kind, window int) (r result, err error) {
 	n := p.burst
 	if k.slow {
@@ -144,7 +144,7 @@ func (p plan) drain(ctx context.Context, k kind, window int) (r result, err erro
 	if err != nil {
 		return r, err
 	}
-	a.wait(ctx, n, patience)
+	a.wait(ctx, n, arrivalTimeout)
 	busy, memory := s.worker.busy()-busy, s.worker.anonymous()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -154,8 +154,8 @@ func (p plan) drain(ctx context.Context, k kind, window int) (r result, err erro
 		lost: float64(n) - got, twice: float64(a.twice), mixed: float64(a.mixed)}, ctx.Err()
 }
 
-// started is how long a process takes to its first reading at a subscriber, while the
-// broker is there.
+// started is the time from the start of a process to its first reading at a subscriber,
+// while the broker is running.
 func (p plan) started(ctx context.Context, name string) (r result, err error) {
 	s, err := p.empty(job{Peer: name, N: 1, Window: windows[0]})
 	if err != nil {
@@ -173,11 +173,11 @@ func (p plan) started(ctx context.Context, name string) (r result, err error) {
 	if err := s.worker.begin(); err != nil {
 		return r, err
 	}
-	a.wait(ctx, 1, patience)
+	a.wait(ctx, 1, arrivalTimeout)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.first.IsZero() {
-		return r, fmt.Errorf("nothing arrived within %v", patience)
+		return r, fmt.Errorf("nothing arrived within %v", arrivalTimeout)
 	}
 	return result{peer: name, start: float64(a.first.Sub(began).Microseconds()) / 1000}, ctx.Err()
 }
@@ -207,16 +207,17 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A site is where a peer is measured: a disk, a broker that is away, and its process.
+// A site is the environment of a peer: a disk, a broker that is away, and the peer's
+// process.
 type site struct {
 	disk   *disk
 	broker *mosquitto.Broker
 	job    job
 	worker *worker
-	there  bool // the broker has come back
+	there  bool // the broker is running again
 }
 
-// empty is a site whose peer has not been started.
+// empty returns a site whose peer has not been started.
 func (p plan) empty(j job) (*site, error) {
 	d, err := newDisk(p.dir)
 	if err != nil {
@@ -231,7 +232,7 @@ func (p plan) empty(j job) (*site, error) {
 	return s, nil
 }
 
-// site is one whose peer has opened its files, and waits; the broker is away.
+// site returns a site whose peer has opened its files; the broker is away.
 func (p plan) site(ctx context.Context, k kind, j job) (*site, error) {
 	j.Peer = k.name
 	s, err := p.empty(j)
@@ -253,7 +254,7 @@ func (p plan) site(ctx context.Context, k kind, j job) (*site, error) {
 	return s, nil
 }
 
-// backAt lets the broker come back, and listens to it.
+// backAt starts the broker again, and subscribes.
 func (s *site) backAt() (*arrivals, error) {
 	if err := s.broker.Run(); err != nil {
 		return nil, err
@@ -262,7 +263,7 @@ func (s *site) backAt() (*arrivals, error) {
 	return listen(s.broker.Addr)
 }
 
-// close ends the peer in order, then the broker.
+// close stops the peer with SIGTERM, then the broker.
 func (s *site) close() error {
 	if s.worker != nil {
 		s.worker.end()

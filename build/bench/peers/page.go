@@ -17,7 +17,7 @@ import (
 type figure struct {
 	name   string
 	of     func(result) float64
-	less   bool   // less is better
+	less   bool   // lower is better
 	format string // of fmt
 }
 
@@ -60,7 +60,7 @@ const (
 		"away. A peer that is not in the table would have needed much longer for the burst, or cannot hold it."
 )
 
-// section is that of docs/benchmarks.md.
+// section is the section of docs/benchmarks.md.
 func (p plan) section(f findings, load string) string {
 	var b strings.Builder
 	paragraph := func(format string, values ...any) { b.WriteString(fmt.Sprintf(format, values...) + "\n\n") }
@@ -94,7 +94,7 @@ func (p plan) section(f findings, load string) string {
 	return markdown.Wrap(b.String())
 }
 
-// table prints one, and under it every figure that another peer wins.
+// table prints a table, and below it every figure in which another peer is better.
 func table(b *strings.Builder, figures []figure, results []result) {
 	b.WriteString("| peer |")
 	for _, f := range figures {
@@ -119,7 +119,7 @@ func table(b *strings.Builder, figures []figure, results []result) {
 	fmt.Fprintf(b, "\nWhat holdfast does not win:\n\n%s", &ahead)
 }
 
-// aheadIn are the peers that are better than holdfast by more than a twentieth.
+// aheadIn are the peers that are better than holdfast by more than 5 %.
 func aheadIn(f figure, results []result) (names []string) {
 	for _, ours := range results {
 		if ours.peer != "holdfast" {
@@ -144,8 +144,7 @@ func isOurs(name string) bool {
 	return i >= 0 && kinds[i].ours
 }
 
-// targets prints the ratios that are wanted, as far as the peers that they are of were
-// measured.
+// targets prints the ratios that have targets, if their peers were measured.
 func targets(b *strings.Builder, f findings) {
 	b.WriteString("| holdfast | wanted | measured |\n|---|---:|---:|\n")
 	row := func(what, wanted, format string, ok bool, value float64) {
@@ -198,7 +197,7 @@ func loadAverage() string {
 	return first
 }
 
-// versions are those of the broker and of the modules that are compared.
+// versions are the versions of the broker and of the compared modules.
 func versions() string {
 	out, _ := exec.Command("mosquitto", "-h").CombinedOutput()
 	line, _, _ := strings.Cut(string(out), "\n")

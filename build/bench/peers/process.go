@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// A worker is the process of a peer, and those that it has started.
+// A worker is the process of a peer, and the processes that it has started.
 type worker struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
@@ -59,21 +59,21 @@ func (w *worker) opened(ctx context.Context) error {
 	return err
 }
 
-// begin lets the peer take readings in.
+// begin makes the peer accept readings.
 func (w *worker) begin() error {
 	_, err := w.in.Write([]byte("\n"))
 	return err
 }
 
-// accepted waits until the peer has taken all readings in, and returns how long that
-// took it.
+// accepted waits until the peer has accepted all readings, and returns the time that it
+// needed.
 func (w *worker) accepted(ctx context.Context) (took time.Duration, err error) {
 	ns, err := w.says(ctx, "accepted ")
 	return time.Duration(ns), err
 }
 
-// says waits for a word of the worker, and returns the number behind it. It notes the
-// processes that the worker has started.
+// says waits for a line with a word from the worker, and returns the number after the word.
+// It records the processes that the worker has started.
 func (w *worker) says(ctx context.Context, word string) (int64, error) {
 	stop := context.AfterFunc(ctx, func() { w.cmd.Process.Kill() })
 	defer stop()
@@ -97,20 +97,20 @@ func (w *worker) kill() {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
 	w.cmd.Wait()
-	time.Sleep(100 * time.Millisecond) // for a child, which is the kernel's to reap
+	time.Sleep(100 * time.Millisecond) // for its child processes, which init has to reap
 }
 
-// end lets the worker end in order, for some time.
+// end stops the worker with SIGTERM, and limits the time for that.
 func (w *worker) end() {
 	w.in.Close()
 	timer := time.AfterFunc(10*time.Second, w.kill)
 	defer timer.Stop()
-	for w.out.Scan() { // so that it does not block
+	for w.out.Scan() { // so that its output does not block
 	}
 	w.cmd.Wait()
 }
 
-// busy is the processor time of all threads (schedstat: ns on a processor).
+// busy is the CPU time of all threads (schedstat: ns on a processor).
 func (w *worker) busy() (busy time.Duration) {
 	for _, pid := range w.pids {
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))

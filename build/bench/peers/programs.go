@@ -14,14 +14,15 @@ import (
 	"time"
 )
 
-// telegrafVersion is built from its module, with nothing but what the peer needs.
+// telegrafVersion is built from its module, with only the plugins that the peer needs.
 const (
 	telegrafVersion = "v1.37.2"
 	telegrafTags    = "custom,inputs.http_listener_v2,outputs.mqtt,parsers.json,serializers.json"
 )
 
-// buildPrograms builds the programs that are measured as a whole. Telegraf is kept in
-// the tree's cache, since its modules are many; an error says why it could not be had.
+// buildPrograms builds the programs that are measured as a whole. Telegraf stays in the
+// tree's cache, because it has many modules; an error contains the reason why it cannot be
+// built.
 func (p *plan) buildPrograms(ctx context.Context) error {
 	p.agent = filepath.Join(p.dir, "holdfast")
 	out, err := exec.CommandContext(ctx, "../../agent", p.agent, "-ldflags=-s -w").CombinedOutput()
@@ -45,7 +46,7 @@ func (p *plan) buildPrograms(ctx context.Context) error {
 	return nil
 }
 
-// telegraf takes readings by HTTP.
+// telegraf receives readings by HTTP.
 type telegraf struct {
 	cmd *exec.Cmd
 	url string
@@ -101,7 +102,7 @@ func (t *telegraf) put(_ int, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	io.Copy(io.Discard, response.Body) // so that the connection is used again
+	io.Copy(io.Discard, response.Body) // so that the connection is reused
 	response.Body.Close()
 	if response.StatusCode/100 != 2 {
 		return fmt.Errorf("telegraf answers %s", response.Status)
@@ -114,7 +115,7 @@ func (t *telegraf) close() error {
 	return t.cmd.Wait()
 }
 
-// agent is the whole program, which measures by itself.
+// agent is the whole program, which has its own sensors.
 type agent struct{ cmd *exec.Cmd }
 
 const agentConfig = `client_id: bench

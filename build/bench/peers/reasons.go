@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A reason is why some peers may be ahead of holdfast.
+// A reason explains why some peers may be better than holdfast.
 type reason struct {
 	peers []string // empty: all others
 	why   string
@@ -17,8 +17,8 @@ var (
 	noLibrary    = []string{"minimal", "halves", "ring"}
 )
 
-// reasons are those of each figure. The last one of each is for all peers that the others
-// do not name.
+// reasons are the reasons for each figure. The last one of each figure is for all peers
+// that the others do not name.
 var reasons = map[string][]reason{
 	"bytes on flash for each reading": {
 		{[]string{"bridge"}, "it keeps readings in memory for half an hour, and `kill -9` takes them all"},
@@ -58,7 +58,7 @@ var reasons = map[string][]reason{
 	"memory after the large burst, MB": {{nil, "it keeps nothing but positions in its file"}},
 }
 
-// losses prints who is ahead in a figure, and why, a line for each reason.
+// losses prints which peers are better in a figure, and why, one line for each reason.
 func losses(b *strings.Builder, f figure, ahead []string) {
 	for _, r := range reasons[f.name] {
 		var named []string

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Sizes of the ring's file: a header with the number of the last acknowledged reading,
-// and slots that are written over in turn.
+// Sizes of the ring's file: a header with the number of the last acknowledged reading, and
+// slots that are overwritten in turn.
 const (
 	ringHeader = 4096
 	ringSlot   = 128 // bytes: index, length, checksum, payload
@@ -22,10 +22,11 @@ const (
 	slotHead   = 8 + 2 + 4
 )
 
-// ring is the limit of what a disk can do: a file of zeros that is never longer, a slot
-// for each reading, one fdatasync each five seconds, and the minimal client. Readings
-// are in the page cache when put returns: SIGKILL takes none, a power cut five seconds.
-// It knows nothing of lanes, bounds or damage, and holds payloads that somebody else made.
+// ring is the limit of what a disk can do: a file of zeros with a fixed size, a slot for
+// each reading, one fdatasync every five seconds, and the minimal client. Readings are in
+// the page cache when put returns: SIGKILL loses none, a power cut those of five seconds.
+// It has no lanes, no limits and no repair of damage, and stores payloads that were encoded
+// elsewhere.
 type ring struct {
 	file   *os.File
 	end    chan struct{} // closed by close
@@ -53,7 +54,7 @@ func openRing(ctx context.Context, j job) (peer, error) {
 	return r, nil
 }
 
-// load fills a new file, or finds what an old one holds.
+// load fills a new file, or reads an existing one.
 func (r *ring) load() error {
 	info, err := r.file.Stat()
 	if err != nil {
@@ -161,7 +162,7 @@ func (r *ring) done() {
 	r.mu.Unlock()
 }
 
-// sync writes the header and syncs the file each five seconds, if anything changed.
+// sync writes the header and syncs the file every five seconds, if anything has changed.
 func (r *ring) sync() {
 	defer close(r.synced)
 	tick := time.NewTicker(5 * time.Second)

@@ -18,14 +18,14 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// fileStore leaves everything to the library: a file for each message.
+// fileStore uses only the library, which writes a file for each message.
 type fileStore struct{ client mqtt.Client }
 
 func openFileStore(_ context.Context, j job) (peer, error) {
 	return fileStore{connected(j, mqtt.NewFileStore(filepath.Join(j.Dir, "store")))}, nil
 }
 
-// put tries again while the library has no identifier for the message: it has 65,535.
+// put repeats while the library has no free packet identifier: there are 65,535.
 func (f fileStore) put(_ int, payload []byte) error {
 	for {
 		t := f.client.Publish(topic, 1, false, payload)
@@ -43,7 +43,8 @@ func (f fileStore) put(_ int, payload []byte) error {
 
 func (f fileStore) close() error { f.client.Disconnect(100); return nil }
 
-// autoQueue is autopaho with a file for each message, and one for each in flight.
+// autoQueue is autopaho, which writes a file for each queued message, and one for each in
+// flight.
 type autoQueue struct{ manager *autopaho.ConnectionManager }
 
 func openAutopaho(ctx context.Context, j job) (peer, error) {
@@ -75,8 +76,8 @@ func (a autoQueue) close() error {
 	return a.manager.Disconnect(ctx)
 }
 
-// bboltQueue is what one writes first: a transaction to put a message, and one to
-// delete it when it is acknowledged.
+// bboltQueue is the obvious first implementation: a transaction to put a message, and one
+// to delete it when it is acknowledged.
 type bboltQueue struct {
 	db      *bbolt.DB
 	arrived chan struct{}
@@ -160,8 +161,8 @@ func (q *bboltQueue) done() {
 
 func (q *bboltQueue) close() error { return q.db.Close() }
 
-// segments is diskqueue. It has no acknowledgement: what is read is consumed, so what
-// was in flight at the end is lost.
+// segments is diskqueue. It has no acknowledgement: reading removes a message, so what was
+// in flight at the end is lost.
 type segments struct{ queue diskqueue.Interface }
 
 func openDiskqueue(ctx context.Context, j job) (peer, error) {

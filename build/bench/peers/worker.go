@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// A job is what a worker does: a process of its own, so that its processor time and
+// A job is the task of a worker, which is a separate process, so that its CPU time and
 // memory are those of one peer.
 type job struct {
 	Peer   string
-	Dir    string // where the peer keeps what waits
+	Dir    string // where the peer stores its backlog
 	Broker string // host:port
 	N      int    // readings to take in
 	From   int    // the number of the first
 	Rate   float64
-	Window int    // messages in flight, where a peer has a choice
+	Window int    // messages in flight, if the peer has this option
 	Room   string // host:port on which a peer may listen
 
 	Agent, Telegraf string // paths of the programs
@@ -27,35 +27,35 @@ type job struct {
 
 const topic = "bench/room"
 
-// windows are what the drains are done with.
+// windows are the windows that drains are measured with.
 var windows = []int{20, 128}
 
-// A peer is one way to get readings to a broker that may be away.
+// A peer is one way to deliver readings to a broker that may be away.
 type peer interface {
 	// put returns when the peer has accepted a reading, as durably as it ever does.
 	put(seq int, payload []byte) error
 	close() error
 }
 
-// A kind is a peer in the tables.
+// A kind is a peer as the tables show it.
 type kind struct {
 	name, about string
 	open        func(context.Context, job) (peer, error)
 
-	ours     bool // it is holdfast, too
-	memory   bool // it keeps nothing on disk
+	ours     bool // it is a variant of holdfast
+	memory   bool // it stores nothing on disk
 	trickle  bool // it is too slow for a burst
 	slow     bool // it is too slow for a long burst
-	noWindow bool // it has no choice of how many messages are in flight
+	noWindow bool // the number of messages in flight cannot be set
 	noDrain  bool // only its start and an outage are measured
-	large    bool // it takes a very large burst in within a minute
+	large    bool // it accepts a very large burst within a minute
 	connects bool // it does not start without a broker
 }
 
-// slowBurst is the longest burst for a peer that is slow.
+// slowBurst is the largest burst for a slow peer.
 const slowBurst = 1000
 
-// kinds are all that are compared, in the order of the tables.
+// kinds are all peers that are compared, in the order of the tables.
 var kinds = []kind{
 	{name: "minimal", about: "a minimal client, nothing on disk: a ceiling", open: openMinimal, memory: true,
 		large: true},
@@ -85,14 +85,14 @@ var kinds = []kind{
 		open: openTelegraf, noWindow: true, slow: true, connects: true},
 }
 
-// reading is a payload such as sensors have, with its number.
+// reading is a typical payload of a sensor, with its number.
 func reading(seq int) []byte {
 	return fmt.Appendf(nil, `{"seq":%d,"ts":%d,"value":%.2f,"unit":"°C"}`, seq, time.Now().UnixMilli(),
 		20+float64(seq%700)/100)
 }
 
-// work does a job. It says "opened" and waits for a line; it says "accepted" and after
-// how many ns when all readings are taken in, and goes on delivering until its standard
+// work runs a job. It prints "opened" and waits for a line; when all readings are accepted
+// it prints "accepted" and the time in ns, and continues to deliver until its standard
 // input ends.
 func work(text string) error {
 	var j job
@@ -117,7 +117,7 @@ func (j job) run(open func(context.Context, job) (peer, error)) error {
 	fmt.Println("opened", os.Getpid())
 	in := bufio.NewReader(os.Stdin)
 	if _, err := in.ReadString('\n'); err != nil {
-		return p.close() // nobody wants readings any more
+		return p.close() // the parent does not want readings any more
 	}
 	start := time.Now()
 	for i := range j.N {

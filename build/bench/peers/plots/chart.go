@@ -13,14 +13,14 @@ import (
 const (
 	panelWidth  = 320
 	panelHeight = 270
-	left        = 58 // to the plot's area, for the labels of the vertical axis
+	left        = 58 // left margin, for the labels of the vertical axis
 	right       = 16
 	top         = 34
 	bottom      = 46
 )
 
-// style has colours that can be told apart by the colour-blind, for light and for dark
-// pages. A picture in a page cannot use the page's own.
+// style has colours that colour-blind people can distinguish, for light and for dark pages.
+// A picture in a page cannot use the page's own style.
 const style = `text { font: 12px sans-serif; fill: #333 } .title { font-weight: bold; font-size: 13px }
 .grid { stroke: #ddd; fill: none } .axis { stroke: #888; fill: none } .paper { fill: #fff }
 .s0 { stroke: #0072b2; fill: #0072b2 } .s1 { stroke: #d55e00; fill: #d55e00 } .line { fill: none; stroke-width: 2 }
@@ -31,8 +31,8 @@ text { fill: #ccc } .grid { stroke: #333 } .axis { stroke: #777 } .paper { fill:
 
 // A panel is one plot. Its horizontal axis is logarithmic.
 type panel struct {
-	title, below string // of the plot, and of the horizontal axis
-	logarithmic  bool   // the vertical axis is, too; otherwise it begins at 0
+	title, below string // titles of the plot and of the horizontal axis
+	logarithmic  bool   // the vertical axis is logarithmic too; otherwise it starts at 0
 	series       []series
 }
 
@@ -90,7 +90,7 @@ func (p panel) draw(s *svg.SVG) {
 	}
 }
 
-// axes are the two axes that hold all points.
+// axes are the two axes, which include all points.
 func (p panel) axes() (h, v axis) {
 	h = axis{logarithmic: true, min: math.Inf(1), from: left, to: panelWidth - right}
 	v = axis{logarithmic: p.logarithmic, min: math.Inf(1), from: panelHeight - bottom, to: top}
@@ -106,7 +106,7 @@ func (p panel) axes() (h, v axis) {
 	return h.rounded(), v.rounded()
 }
 
-// An axis places values between two pixels.
+// An axis maps values to pixels.
 type axis struct {
 	logarithmic bool
 	min, max    float64
@@ -114,8 +114,8 @@ type axis struct {
 	from, to    int
 }
 
-// rounded ends at ticks: at powers of ten, or at 0 and a multiple of the step. Above the
-// highest point of a linear axis is room for the names of the lines.
+// rounded extends an axis to ticks: to powers of ten, or to 0 and a multiple of the step. A
+// linear axis gets space for the names of the lines above its highest point.
 func (a axis) rounded() axis {
 	if a.logarithmic {
 		a.min = math.Pow(10, math.Floor(math.Log10(a.min)+1e-9))
@@ -128,7 +128,7 @@ func (a axis) rounded() axis {
 	return a
 }
 
-// stepTo is 1, 2 or 5 times a power of ten, so that four to ten steps reach the maximum.
+// stepTo is 1, 2 or 5 times a power of ten, such that four to ten steps reach the maximum.
 func stepTo(maximum float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(maximum/4)))
 	switch digit := maximum / 4 / power; {
@@ -161,7 +161,7 @@ func (a axis) pixel(value float64) int {
 	return a.from + int(math.Round(share*float64(a.to-a.from)))
 }
 
-// label is a number with a prefix for thousands.
+// label is a number with an SI prefix.
 func label(v float64) string {
 	suffix := ""
 	for _, prefix := range []string{"k", "M", "G"} {

@@ -30,14 +30,14 @@ import (
 // counts are the numbers of streams.
 var counts = []int{1, 10, 100, 1000}
 
-// An amount is what a queue with so many readings takes: a line of build/bench/run.
+// An amount is the cost of a queue with this many readings: a line of build/bench/run.
 type amount struct {
 	Waiting int
 	Figure  float64
 	Unit    string
 }
 
-// A load is what an agent with so many streams takes, as build/bench/streams prints it.
+// A load is the cost of an agent with this many streams, as build/bench/streams prints it.
 type load struct {
 	Streams float64
 	Core    float64 // of one core
@@ -62,7 +62,7 @@ func main() {
 	}
 }
 
-// times are how long an agent is looked at.
+// times are how long an agent is measured.
 type times struct{ calm, away time.Duration }
 
 func run(ctx context.Context, tree, only string, t times) error {
@@ -96,7 +96,7 @@ func publish(tree, name, title string, panels []panel, text string) error {
 		markdown.ReplaceSection(filepath.Join(tree, "docs", "benchmarks.md"), name, text))
 }
 
-// machine says what was measured when, and on what.
+// machine describes the date and the machine of the measurement.
 func machine() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	load := "unknown"
@@ -111,8 +111,8 @@ func measureGrowth(ctx context.Context, tree string) ([]amount, error) {
 	return decoded[amount](ctx, tree, "build/bench/run", "-json", "growth")
 }
 
-// measureStreams measures so many streams with a reading a second each, and beside them
-// one stream with as many readings.
+// measureStreams measures this many streams with a reading a second each, and for
+// comparison one stream with as many readings.
 func measureStreams(ctx context.Context, tree string, t times) (all []load, err error) {
 	for _, n := range counts {
 		got, err := decoded[load](ctx, tree, "go", "run", "./build/bench/streams", "-json", "-streams", strconv.Itoa(n),
@@ -128,7 +128,7 @@ func measureStreams(ctx context.Context, tree string, t times) (all []load, err 
 	return all, nil
 }
 
-// decoded runs a command in the tree that prints JSON objects.
+// decoded runs a command in the tree that prints JSON objects, and decodes them.
 func decoded[T any](ctx context.Context, tree, name string, args ...string) (all []T, err error) {
 	c := exec.CommandContext(ctx, name, args...)
 	c.Dir = tree

@@ -13,7 +13,7 @@ const (
 	mib          = 1 << 20
 )
 
-// byUnit are the figures of one unit, by the number of readings that wait.
+// byUnit are the figures of one unit, by the size of the backlog.
 func byUnit(all []amount, unit string, scale float64) (points []point) {
 	for _, a := range all {
 		if a.Unit == unit {
@@ -51,7 +51,7 @@ func streamsPanels(all []load) []panel {
 		one("bytes of a reading on disk", true, func(l load) float64 { return l.AtRest })}
 }
 
-// growthSection is the picture, and the numbers in it.
+// growthSection is the picture with a summary of its numbers.
 func growthSection(all []amount) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `## What grows with the backlog
@@ -75,7 +75,7 @@ that the kernel has in memory.
 	return markdown.Wrap(b.String())
 }
 
-// streamsSection is the picture, and the numbers in it.
+// streamsSection is the picture with a summary of its numbers.
 func streamsSection(loads []load, t times) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `## What grows with the streams

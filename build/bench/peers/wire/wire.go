@@ -1,7 +1,7 @@
-// Package wire is as much of MQTT 3.1.1 as the bench needs for itself: a connection
-// that publishes and subscribes at QoS 1, without a goroutine or an allocation for a
-// message. It is the ceiling that clients are compared with, and the subscriber that
-// must not be the slowest part.
+// Package wire is the part of MQTT 3.1.1 that the benchmark needs: a connection that
+// publishes and subscribes at QoS 1, without goroutines and without an allocation per
+// message. It is the upper limit for clients, and the subscriber, which must not be the
+// slowest part.
 //
 // A Conn is for one goroutine that reads and one that writes.
 package wire
@@ -32,7 +32,7 @@ type Conn struct {
 	Out *bufio.Writer
 }
 
-// Dial connects. A session that is not clean outlives the connection.
+// Dial connects. A session that is not clean is kept after the connection has ended.
 func Dial(address, clientID string, clean bool) (*Conn, error) {
 	socket, err := net.DialTimeout("tcp", address, time.Second)
 	if err != nil {
@@ -92,10 +92,10 @@ func (c *Conn) Read() (kind byte, body []byte, err error) {
 	return kind & 0xf0, body, err
 }
 
-// Waiting reports whether another packet has begun to arrive.
+// Waiting reports whether data of another packet has arrived.
 func (c *Conn) Waiting() bool { return c.in.Buffered() > 0 }
 
-// Subscribe asks for all messages at QoS 1, and waits for the answer.
+// Subscribe subscribes to all messages at QoS 1, and waits for the answer.
 func (c *Conn) Subscribe() error {
 	c.Out.Write(packet(nil, subscribe, append(text([]byte{0, 1}, "#"), 1)))
 	if err := c.Out.Flush(); err != nil {
@@ -117,7 +117,7 @@ func (c *Conn) Send(buf []byte, topic string, id uint16, payload []byte) []byte 
 	}
 	buf = text(append(buf, byte(n)), topic)
 	buf = append(binary.BigEndian.AppendUint16(buf, id), payload...)
-	c.Out.Write(buf) // its error is that of Flush
+	c.Out.Write(buf) // Flush returns its error
 	return buf
 }
 
