@@ -13,20 +13,20 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/work"
 )
 
-// bench is where the measures find what they need.
+// bench has the options of the measures.
 type bench struct {
 	worker, dir string
 	quick       bool
 	fixtures    map[string]fixture
 }
 
-// A fixture is a folder with a queue in it that has a backlog.
+// A fixture is a folder with a queue that has a backlog.
 type fixture struct {
 	dir    string
 	result work.Result
 }
 
-// pick is one of two sizes.
+// pick returns one of two sizes.
 func (b *bench) pick(full, quick int) int {
 	if b.quick {
 		return quick
@@ -34,12 +34,12 @@ func (b *bench) pick(full, quick int) int {
 	return full
 }
 
-// folder makes an empty folder that no job has had.
+// folder creates a new empty folder.
 func (b *bench) folder() (string, error) {
 	return os.MkdirTemp(b.dir, "job-")
 }
 
-// do has the worker do a job in a process of its own.
+// do runs a job in a worker process.
 func (b *bench) do(ctx context.Context, j work.Job) (r work.Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -63,8 +63,8 @@ func (b *bench) do(ctx context.Context, j work.Job) (r work.Result, err error) {
 	return r, json.NewDecoder(result).Decode(&r)
 }
 
-// onDisk does a job on a fresh disk, and counts what that is given. from is a
-// folder to begin with, or empty.
+// onDisk runs a job on a new disk, and counts the bytes written to its device. from is a
+// folder to start with, or empty.
 func (b *bench) onDisk(ctx context.Context, j work.Job, from string) (r work.Result, err error) {
 	dir, err := b.folder()
 	if err != nil {
@@ -87,8 +87,8 @@ func (b *bench) onDisk(ctx context.Context, j work.Job, from string) (r work.Res
 	return b.do(ctx, j)
 }
 
-// waiting returns a queue in which n readings wait that were put at a rate, in
-// readings a second. It is made once, at the first call.
+// waiting returns a queue with a backlog of n readings that were put at a rate, in readings
+// a second. It is created once, at the first call.
 func (b *bench) waiting(ctx context.Context, n int, rate float64) (fixture, error) {
 	name := fmt.Sprintf("%d at %g/s", n, rate)
 	if f, ok := b.fixtures[name]; ok {
@@ -110,7 +110,7 @@ func (b *bench) waiting(ctx context.Context, n int, rate float64) (fixture, erro
 	return f, nil
 }
 
-// copied is such a queue that the job may spoil.
+// copied is a copy of such a queue, which the job may change.
 func (b *bench) copied(ctx context.Context, n int, rate float64) (string, error) {
 	f, err := b.waiting(ctx, n, rate)
 	if err != nil {

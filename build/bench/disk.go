@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// A disk is an ext4 image on a loop device: what that device is given is what
-// a card would have to write, the journal included.
+// A disk is an ext4 image on a loop device: the bytes written to the device are what a card
+// would have to write, including the journal.
 type disk struct {
 	image, mount string
-	device       string // as the kernel names it: loop2
+	device       string // the kernel's name: loop2
 }
 
-const diskSize = 2 << 30 // sparse: it takes what is written
+const diskSize = 2 << 30 // sparse: it uses only what is written
 
-// newDisk makes an empty file system. Its tables are written at once, or the
-// kernel would write them while we count.
+// newDisk creates an empty file system. Its tables are written at once, because otherwise
+// the kernel would write them during a measurement.
 func newDisk(ctx context.Context, dir string) (d *disk, err error) {
 	d = &disk{image: filepath.Join(dir, "disk.ext4"), mount: filepath.Join(dir, "mnt")}
 	defer func() {
@@ -68,8 +68,8 @@ func mounted(mountinfo, dir string) (device string, err error) {
 	return "", fmt.Errorf("%s is not mounted", dir)
 }
 
-// close unmounts the disk, which detaches its loop device, and deletes it. It
-// does so after an interrupt too, and whatever of the disk there is.
+// close unmounts the disk, which detaches its loop device, and deletes it. It also works
+// after an interrupt and on an incomplete disk.
 func (d *disk) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -78,7 +78,7 @@ func (d *disk) close() error {
 		if err = command(ctx, "umount", d.mount); err == nil || ctx.Err() != nil {
 			break
 		}
-		time.Sleep(100 * time.Millisecond) // somebody still has a file open
+		time.Sleep(100 * time.Millisecond) // a file is still open
 	}
 	return errors.Join(err, os.Remove(d.image))
 }
@@ -86,7 +86,7 @@ func (d *disk) close() error {
 func (d *disk) mounted() bool {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return true // then try
+		return true // unknown: try to unmount
 	}
 	_, err = mounted(string(mounts), d.mount)
 	return err == nil

@@ -9,12 +9,12 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/work"
 )
 
-// trio is the same work for the three stores. The naive one may do less of it:
-// what it writes for a reading does not depend on how many there were.
+// trio is the same work for the three stores. The naive one may do less of it, because its
+// bytes per reading do not depend on the number of readings.
 type trio struct {
 	job    work.Job
 	naive  int    // readings
-	from   string // what ours begins with
+	from   string // the folder that ours starts with
 	atMost *float64
 }
 
@@ -40,7 +40,7 @@ func (b *bench) trio(ctx context.Context, t trio) ([]line, error) {
 	return lines[:], errors.Join(errs[:]...)
 }
 
-// one is the work for one of the three, on a disk of its own.
+// one runs the work for one of the three, on its own disk.
 func (b *bench) one(ctx context.Context, t trio, by string) (work.Result, error) {
 	j, from := t.job, ""
 	j.Store = by
@@ -53,7 +53,7 @@ func (b *bench) one(ctx context.Context, t trio, by string) (work.Result, error)
 	return b.onDisk(ctx, j, from)
 }
 
-// flashLine says how many bytes a reading cost, and where they came from.
+// flashLine reports the bytes per reading, and their origin.
 func flashLine(by string, r work.Result) line {
 	l := line{By: by, Unit: "B/reading", Figure: float64(r.Written) / float64(r.Readings)}
 	l.Note = fmt.Sprintf("%d readings, %d commits", r.Readings, r.Commits)
@@ -105,7 +105,7 @@ func (b *bench) drain(ctx context.Context) ([]line, error) {
 	return b.trio(ctx, trio{job: j, naive: b.pick(1000, 200), from: f.dir, atMost: atMost(32)})
 }
 
-// realTime shows whether simulated time flatters a store.
+// realTime shows whether simulated time makes a store look better.
 func (b *bench) realTime(ctx context.Context) (lines []line, err error) {
 	for _, real := range []bool{false, true} {
 		j := work.Job{Work: "outage", N: 180, Rate: 3, Real: real}

@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/work"
 )
 
-// growth measures queues of a thousand readings to ten million, ten times as many each
-// time. None of the figures but the bytes should grow.
+// growth measures queues of a thousand to ten million readings, in steps of a factor of
+// ten. Only the bytes should grow.
 func (b *bench) growth(ctx context.Context) (lines []line, err error) {
 	for n := 1000; n <= b.maxBacklog(); n *= 10 {
 		f, err := b.waiting(ctx, n, hasty)

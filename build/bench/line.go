@@ -14,7 +14,7 @@ type line struct {
 	By      string   `json:"by"`
 	Figure  float64  `json:"figure"`
 	Unit    string   `json:"unit"`
-	Waiting int      `json:"waiting,omitempty"` // readings of the backlog, where the measure has several
+	Waiting int      `json:"waiting,omitempty"` // readings in the backlog, if the measure has several
 	AtMost  *float64 `json:"at_most,omitempty"`
 	AtLeast *float64 `json:"at_least,omitempty"`
 	ToRing  *float64 `json:"to_ring,omitempty"` // ours divided by the ring
@@ -23,7 +23,7 @@ type line struct {
 
 func atMost(f float64) *float64 { return &f }
 
-// target says what the figure has to be, and whether it is.
+// target returns the target of the figure, and whether it is met.
 func (l line) target() string {
 	result := map[bool]string{true: "ok", false: "MISSED"}
 	switch {
@@ -35,7 +35,7 @@ func (l line) target() string {
 	return ""
 }
 
-// number has three digits that count, and no exponent.
+// number has three significant digits, and no exponent.
 func number(f float64) string {
 	switch {
 	case f == float64(int64(f)), f >= 100:

@@ -1,6 +1,6 @@
-// Command bench measures package queue from outside: bytes at the block device,
-// speed and memory, each beside the naive way and the limit. It is started by
-// build/bench/run; README.md says what the lines mean.
+// Command bench measures package queue from outside: bytes at the block device, speed and
+// memory, compared with the naive way and with the limit. build/bench/run starts it;
+// README.md explains the lines.
 package main
 
 import (
@@ -61,7 +61,7 @@ func run(ctx context.Context) error {
 	return printTable(os.Stdout, all)
 }
 
-// choose returns the measures of these names, or all but the slow one.
+// choose returns the measures with these names, or all except the slow one.
 func choose(names []string, real bool) ([]measure, error) {
 	if real && len(names) > 0 {
 		names = append(names, realTime)

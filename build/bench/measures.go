@@ -10,8 +10,8 @@ type measure struct {
 
 const realTime = "real-time"
 
-// Rates at which a backlog came, in readings a second. The hasty one is as many
-// as the queue keeps in memory between two commits.
+// Rates at which a backlog was put, in readings a second. The highest one is as many as the
+// queue keeps in memory between two commits.
 const (
 	steady = 100
 	hasty  = 1500

@@ -8,13 +8,13 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/work"
 )
 
-// maxBacklog is the largest that is measured.
+// maxBacklog is the largest backlog that is measured.
 func (b *bench) maxBacklog() int {
-	most := 10_000_000
+	size := 10_000_000
 	if bits.UintSize == 32 {
-		most = 1_000_000 // bbolt's file ends at 2 GiB there
+		size = 1_000_000 // bbolt's file ends at 2 GiB there
 	}
-	return b.pick(most, 500_000)
+	return b.pick(size, 500_000)
 }
 
 func (b *bench) put(ctx context.Context) ([]line, error) {

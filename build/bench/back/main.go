@@ -29,8 +29,8 @@ import (
 
 const (
 	readEvery = 100 * time.Millisecond
-	settle    = 65 * time.Second // before an outage: sessions are stable after a minute
-	watch     = 90 * time.Second // after it
+	settle    = 65 * time.Second // before an outage: a session counts as stable after a minute
+	watch     = 90 * time.Second // after an outage
 )
 
 func main() {
@@ -88,8 +88,8 @@ func run(ctx context.Context, agents int, list string) error {
 	return nil
 }
 
-// measure starts agents, takes their way to the broker away for each of some times,
-// and prints how long they took to be back.
+// measure starts agents, interrupts their connection for each of some times, and prints how
+// long they took to reconnect.
 func (w *way) measure(ctx context.Context, binary, dir string, agents int, aways []time.Duration) error {
 	seen, err := subscribe(w.broker.Addr, w.name)
 	if err != nil {
@@ -123,7 +123,7 @@ func (w *way) measure(ctx context.Context, binary, dir string, agents int, aways
 	return nil
 }
 
-// print shows a distribution; agents that are not back count as never.
+// print prints a distribution; agents that have not reconnected count as never.
 func (w *way) print(away time.Duration, agents int, took []time.Duration) {
 	slices.Sort(took)
 	at := func(share int) string {

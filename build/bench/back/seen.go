@@ -8,15 +8,15 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// seen is when readings arrived at the broker, by a subscriber of ours.
+// seen has the times at which readings arrived at a subscriber.
 type seen struct {
 	client mqtt.Client
 
 	mu    sync.Mutex
-	first map[string]time.Time // by agent, since the last forget
+	first map[string]time.Time // first arrival of each agent, since the last forget
 }
 
-// subscribe notes the readings of agents whose client IDs begin so.
+// subscribe records the readings of agents whose client IDs have a prefix.
 func subscribe(addr, prefix string) (*seen, error) {
 	s := &seen{first: map[string]time.Time{}}
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("seen-" + prefix).
@@ -49,7 +49,7 @@ func (s *seen) forget() {
 	clear(s.first)
 }
 
-// after is how long after a moment the first reading of each agent arrived.
+// after is the time from at to the first reading of each agent.
 func (s *seen) after(at time.Time) (took []time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 type way struct {
 	name       string // the start of the agents' client IDs
 	server     string // host:port as the agents see it
-	space      string // the network namespace that they live in; empty: ours
+	space      string // the network namespace of the agents; empty: the present one
 	broker     *mosquitto.Broker
 	take, give func() error
 }
@@ -52,7 +52,8 @@ func (w *way) start(binary, dir, id string) (stop func(), err error) {
 	return func() { c.Process.Signal(syscall.SIGTERM); c.Wait() }, nil
 }
 
-// allWays lays all ways to a broker. end takes them away, also after an error.
+// allWays creates all connections to a broker. The caller has to call end, even after an
+// error.
 func allWays(dir string, shared *mosquitto.Broker) (ways []*way, end func(), err error) {
 	var ends []func()
 	end = func() {
@@ -91,9 +92,9 @@ func allWays(dir string, shared *mosquitto.Broker) (ways []*way, end func(), err
 		case "down": // the agents' own interface
 			w.take, w.give = l.ip("-n", l.space, "link", "set", l.near, "down"), l.ip("-n", l.space, "link", "set",
 				l.near, "up")
-		case "carrier": // the other end of the cable
+		case "carrier": // the other end of the veth pair
 			w.take, w.give = l.ip("link", "set", l.far, "down"), l.ip("link", "set", l.far, "up")
-		case "far": // nobody answers at the broker's address
+		case "far": // the broker's address does not answer
 			address := l.prefix + "1/24"
 			w.take, w.give = l.ip("addr", "del", address, "dev", l.far), l.ip("addr", "add", address, "dev", l.far)
 		}
@@ -102,9 +103,9 @@ func allWays(dir string, shared *mosquitto.Broker) (ways []*way, end func(), err
 	return ways, end, nil
 }
 
-// A link leads from a network namespace to a broker.
+// A link connects a network namespace to a broker.
 type link struct {
-	space, near, far string // the namespace, and both interfaces
+	space, near, far string // names of the namespace and of both interfaces
 	prefix           string // of the addresses
 	relay            net.Listener
 }
@@ -132,7 +133,7 @@ func layLink(i int, broker string) (l *link, err error) {
 	return l, nil
 }
 
-// forward carries connections to the broker until the relay is closed.
+// forward forwards connections to the broker until the relay is closed.
 func (l *link) forward(broker string) {
 	for {
 		near, err := l.relay.Accept()

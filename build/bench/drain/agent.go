@@ -18,10 +18,10 @@ import (
 // names make the topic of a reading: client/stream.
 type names struct{ client, stream string }
 
-// bench is the agent that drains on loopback.
+// bench are the names of the agent that drains on loopback.
 var bench = names{"bench", "room"}
 
-// An agent has readings to tell.
+// An agent is a queue and a link, without sensors.
 type agent struct {
 	names
 	queue *queue.Queue
@@ -32,7 +32,7 @@ type agent struct {
 
 var silent = slog.New(slog.DiscardHandler)
 
-// newAgent returns one with n readings in its queue.
+// newAgent returns an agent with n readings in its queue.
 func newAgent(path string, who names, n int) (*agent, error) {
 	a := &agent{names: who, clock: clock.NewTimekeeper(clock.TrustAlways)}
 	var err error
@@ -46,7 +46,7 @@ func newAgent(path string, who names, n int) (*agent, error) {
 	a.all.Go(func() { a.queue.Run(ctx) })
 	for seq := range n {
 		a.queue.Put(reading(a.clock, a.stream, seq+1))
-		if seq%8192 == 8191 { // let it spill
+		if seq%8192 == 8191 { // let the queue write to disk
 			for a.queue.Stats().Memory > 8192 {
 				time.Sleep(time.Millisecond)
 			}
@@ -61,12 +61,12 @@ func (a *agent) close() {
 	a.queue.Close()
 }
 
-// reading is one whose payload is as long as every other's.
+// reading is a reading whose payload has the same length as all others.
 func reading(clock *clock.Timekeeper, stream string, seq int) sensors.Reading {
 	return sensors.Reading{Stream: stream, Seq: uint64(1_000_000 + seq), Value: 45.25, Unit: "%", At: clock.Now()}
 }
 
-// drain is how long it takes until nothing waits any more.
+// drain is the time until the queue is empty.
 func (a *agent) drain(server string, version mqtt.Version, tls mqtt.TLS, window int) (time.Duration, error) {
 	u, err := url.Parse(server)
 	if err != nil {

@@ -45,9 +45,9 @@ func aliases(dir string, window int) (string, error) {
 	return b.String(), nil
 }
 
-// eachReading returns the bytes of a reading on a slow link, without and with the
-// headers of packets. A session costs something, too: what a reading costs is the
-// difference that many more of them make.
+// eachReading returns the bytes of a reading on a slow link, without and with the headers
+// of packets. It measures two numbers of readings and divides the difference, because a
+// session has its own cost.
 func eachReading(dir, home, config string, who names, window int) (bytes, onLink float64, err error) {
 	const few, many = 20, 200
 	b, err := mosquitto.Start(dir, config+wide+"set_tcp_nodelay true\n")

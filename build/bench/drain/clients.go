@@ -11,7 +11,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
-// publish is how long the library of MQTT 3.1.1 takes.
+// publish is the time that the library of MQTT 3.1.1 needs.
 func publish(addr string, payloads [][]byte, window int) (time.Duration, error) {
 	o := paho.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("raw").SetAutoReconnect(false)
 	client := paho.NewClient(o)
@@ -38,8 +38,8 @@ func publish(addr string, payloads [][]byte, window int) (time.Duration, error) 
 	return time.Since(began), err
 }
 
-// publish5 is how long the library of MQTT 5 takes. Its Publish returns with PUBACK, so
-// as many goroutines call it as messages are in flight; they do not keep the order.
+// publish5 is the time that the library of MQTT 5 needs. Its Publish returns after PUBACK,
+// so it is called by as many goroutines as messages are in flight; the order is not kept.
 func publish5(addr string, payloads [][]byte, window int) (time.Duration, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -61,7 +61,7 @@ func publish5(addr string, payloads [][]byte, window int) (time.Duration, error)
 			for payload := range next {
 				if _, err := client.Publish(ctx, &paho5.Publish{QoS: 1, Topic: "raw/room", Payload: payload}); err != nil {
 					failed <- fmt.Errorf("publish: %w", err)
-					for range next { // so that the others end, too
+					for range next { // so that the other goroutines end too
 					}
 					return
 				}

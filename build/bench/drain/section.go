@@ -13,17 +13,17 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
-// wideWindow is measured beside the default.
+// wideWindow is measured in addition to the default.
 const wideWindow = 128
 
-// whyBehind was found with other times in place of the five milliseconds.
+// whyBehind was found by trying other times than five milliseconds.
 const whyBehind = `
 Where holdfast sends fewer messages a second, it waits: on a quick link it lets half of a wide window be
 acknowledged before it sends more, to be woken rarely, but no longer than 5 ms. A broker with Nagle's algorithm
 may hold acknowledgements back for longer.
 `
 
-// section measures with both windows, and is the text of docs/benchmarks.md.
+// section measures with both windows, and returns the text for docs/benchmarks.md.
 func (p plan) section(ctx context.Context, dir string) (string, error) {
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -67,7 +67,7 @@ agent allocates more than that is the queue's, the link's and the encoder's.
 	return markdown.Wrap(b.String()), nil
 }
 
-// rows are those of one window.
+// rows are the table rows for one window.
 func rows(window int, medians []speed) string {
 	var b strings.Builder
 	for i, s := range medians {

@@ -17,21 +17,21 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// A speed is what so many messages took.
+// A speed is the cost of sending a message.
 type speed struct {
 	rate   float64 // messages a second
-	allocs float64 // of the process, a message
-	cpu    float64 // µs of the process, a message
+	allocs float64 // allocations of the process, per message
+	cpu    float64 // CPU time of the process in µs, per message
 }
 
-// cpuTime is what this process has used of processors.
+// cpuTime is the CPU time of this process.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// timed says what n messages take.
+// timed measures the sending of n messages.
 func timed(n int, do func() (time.Duration, error)) (speed, error) {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -44,13 +44,13 @@ func timed(n int, do func() (time.Duration, error)) (speed, error) {
 		float64(cpu.Microseconds()) / float64(n)}, err
 }
 
-// A client is what is measured: the agent in one version, or a library alone.
+// A client is what is measured: the agent with one version of MQTT, or only a library.
 type client struct {
 	name string
 	run  func(dir, addr string, n, window int) (speed, error)
 }
 
-// clients are measured in turns, in this order.
+// clients are measured in turn, in this order.
 var clients = []client{
 	{"holdfast, MQTT 3.1.1", ours(mqtt.V311)},
 	{"holdfast, MQTT 5", ours(mqtt.V5)},
@@ -59,7 +59,7 @@ var clients = []client{
 	{"the library, MQTT 5", library(publish5, 0)},
 }
 
-// ours measures the agent, from its queue up to the last acknowledgement in it.
+// ours measures the agent, from its queue to the last acknowledgement in the queue.
 func ours(version mqtt.Version) func(string, string, int, int) (speed, error) {
 	return func(dir, addr string, n, window int) (speed, error) {
 		a, err := newAgent(filepath.Join(dir, version.String(), "queue.db"), bench, n)
@@ -71,8 +71,8 @@ func ours(version mqtt.Version) func(string, string, int, int) (speed, error) {
 	}
 }
 
-// library measures a client alone, with payloads that are made already. fixed is its
-// window, if not that of the agent.
+// library measures only a client, with payloads that exist already. fixed is its window, if
+// it differs from that of the agent.
 func library(publish func(string, [][]byte, int) (time.Duration, error), fixed int) func(string, string, int,
 	int) (speed, error) {
 	return func(_, addr string, n, window int) (speed, error) {
@@ -84,12 +84,12 @@ func library(publish func(string, [][]byte, int) (time.Duration, error), fixed i
 	}
 }
 
-// wide is for the broker: its own limit of messages in flight, which is 20 with MQTT 5,
-// must not be the window.
+// wide is a setting of the broker: its own limit of messages in flight, which is 20 with
+// MQTT 5, must not limit the window.
 const wide = "max_inflight_messages 0\n"
 
-// speeds measures each client in turns, prints each round, and returns the medians, in
-// the order of clients, and the median of what against says of each round.
+// speeds measures each client in turn, prints each round, and returns the medians, in the
+// order of clients, and the median of the rounds' results of against.
 func speeds(ctx context.Context, dir string, n, window, rounds int) (medians []speed, ratio float64, err error) {
 	b, err := mosquitto.Start(dir, wide)
 	if err != nil {
@@ -121,13 +121,13 @@ func speeds(ctx context.Context, dir string, n, window, rounds int) (medians []s
 	return medians, ratio, nil
 }
 
-// against is the agent's rate with MQTT 5 to the better one of its rate with 3.1.1 and of
-// the library of 5.
+// against is the agent's rate with MQTT 5, divided by the higher of its rate with 3.1.1 and
+// the rate of the library of MQTT 5.
 func against(turn []speed) float64 {
 	return turn[1].rate / max(turn[0].rate, turn[4].rate)
 }
 
-// median is that of each figure.
+// median is the median of each figure.
 func median(all []speed) (m speed) {
 	for _, figure := range []func(*speed) *float64{
 		func(s *speed) *float64 { return &s.rate }, func(s *speed) *float64 { return &s.allocs },

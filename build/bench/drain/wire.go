@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// traffic is what a cable has carried.
+// traffic counts the bytes of a cable.
 type traffic struct {
 	mu                 sync.Mutex
 	up, down           int // bytes
@@ -34,9 +34,9 @@ func (t *traffic) ToClient(data []byte) {
 // slow is a link of 20 kbit/s.
 var slow = link.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10}
 
-// wires prints what a reading costs on the wire: quick, where many share a
-// packet, and on a slow link, where each has its own, and is historical when it
-// goes: 18 bytes more.
+// wires prints the bytes of a reading: on a fast link, where many share a packet, and on a
+// slow link, where each has its own packet and is historical when it is sent: 18 bytes
+// more.
 func wires(dir string, window int) error {
 	config, ca, err := mosquitto.TLS(dir)
 	if err != nil {
@@ -59,8 +59,7 @@ func wires(dir string, window int) error {
 		if err != nil {
 			return err
 		}
-		// The session costs something too: what a reading costs is the difference
-		// that so many more make.
+		// The session has a cost too, so the difference between two numbers of readings counts.
 		few, err := carry(filepath.Join(dir, c.name, "few"), b.Addr, c.scheme, bench, c.version, c.tls, c.shape,
 			c.n/10, window)
 		if err != nil {
@@ -87,7 +86,7 @@ func wires(dir string, window int) error {
 func carry(path, addr, scheme string, who names, version mqtt.Version, tls mqtt.TLS, shape link.Shape, n,
 	window int) (*traffic, error) {
 	t := &traffic{}
-	c, err := link.New(addr, t.tap, shape) // a cable without a shape is quick
+	c, err := link.New(addr, t.tap, shape) // a cable without a shape has no limit
 	if err != nil {
 		return nil, err
 	}

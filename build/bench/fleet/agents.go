@@ -40,7 +40,7 @@ func (j job) start(ctx context.Context, all *sync.WaitGroup, addr, path string, 
 			case <-wait.C:
 				wait.Reset(j.every)
 			case <-ctx.Done():
-				time.Sleep(2 * time.Second) // for the last one
+				time.Sleep(2 * time.Second) // for the last acknowledgement
 				return
 			}
 			r := sensors.Reading{Stream: "room", Seq: seq, Value: float64(seq), Unit: "%", At: clock.Now()}
@@ -51,13 +51,13 @@ func (j job) start(ctx context.Context, all *sync.WaitGroup, addr, path string, 
 	return nil
 }
 
-// A counter notes CONNECTs.
+// A counter records the times of CONNECT packets.
 type counter struct {
 	mu       sync.Mutex
 	connects []time.Time
 }
 
-// tap sees one connection, whose first packet is CONNECT.
+// tap watches one connection, whose first packet is CONNECT.
 func (c *counter) tap() cable.Tap { return &door{counter: c} }
 
 type door struct {

@@ -1,13 +1,12 @@
-// Command fleet takes a Mosquitto away from a thousand agents, and counts how
-// they come back:
+// Command fleet stops the Mosquitto of a thousand agents, and counts how they reconnect:
 //
-//	go run ./build/bench/fleet                       # away for 70 s
+//	go run ./build/bench/fleet                       # stopped for 70 s
 //	go run ./build/bench/fleet -away 5m -rate 1      # and each sends one reading a second
 //
-// The links are in this process, with a queue each in memory or on disk, and
-// reach the broker over a proxy that counts their CONNECTs. One recorder with a
-// persistent session subscribes to all readings; what it gets twice or not at
-// all is counted too. Mosquitto queues as many as it does by default: 1,000.
+// The links are in this process, each with a queue in memory or on disk, and connect
+// through a proxy that counts their CONNECTs. One recorder with a persistent session
+// subscribes to all readings; readings that it gets twice or not at all are counted too.
+// Mosquitto queues its default number of messages: 1,000.
 package main
 
 import (
@@ -79,7 +78,7 @@ func (j job) run() error {
 			return err
 		}
 	}
-	time.Sleep(40 * time.Second) // a session is stable by then
+	time.Sleep(40 * time.Second) // a session counts as stable by then
 	b.Stop()
 	time.Sleep(j.away)
 	door.reset()
@@ -101,15 +100,15 @@ func (j job) run() error {
 	return nil
 }
 
-// perSecond is the most that happened in any second.
-func perSecond(times []time.Time) (most int) {
+// perSecond is the maximum number of events in any second.
+func perSecond(times []time.Time) (worst int) {
 	slices.SortFunc(times, time.Time.Compare)
 	first := 0
 	for i := range times {
 		for times[i].Sub(times[first]) >= time.Second {
 			first++
 		}
-		most = max(most, i-first+1)
+		worst = max(worst, i-first+1)
 	}
-	return most
+	return worst
 }

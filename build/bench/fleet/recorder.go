@@ -9,15 +9,15 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// A recorder has a persistent session, as one that stores readings does.
+// A recorder has a persistent session, like a program that stores readings.
 type recorder struct {
 	client mqtt.Client
 
 	mu       sync.Mutex
 	seen     map[string]map[uint64]bool // by topic
 	again    int
-	retained int // as the broker says
-	queued   int // the most that it held besides
+	retained int // as the broker reports it
+	queued   int // the maximum of other stored messages
 	lost     int
 }
 
@@ -50,8 +50,8 @@ func (r *recorder) take(_ mqtt.Client, m mqtt.Message) {
 	r.seen[m.Topic()][p.Seq] = true
 }
 
-// system takes what the broker says of itself: the messages that it retains,
-// then those and others that it holds, and those that it dropped.
+// system reads the statistics of the broker: the retained messages, all stored messages,
+// and the dropped ones.
 func (r *recorder) system(_ mqtt.Client, m mqtt.Message) {
 	n, err := strconv.Atoi(string(m.Payload()))
 	if err != nil {
@@ -69,9 +69,8 @@ func (r *recorder) system(_ mqtt.Client, m mqtt.Message) {
 	}
 }
 
-// result says how many readings there were by the newest of each agent, how
-// many arrived, how often one came again, and how many the broker held for
-// subscribers at most.
+// result returns how many readings were put, by the newest of each agent, how many arrived,
+// how many arrived twice, and the maximum that the broker stored for subscribers.
 func (r *recorder) result() (put, got, twice, queued int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -28,7 +28,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtttest"
 )
 
-// A part of a reading's life, as build/bench/instructions/life names it.
+// A part is a part of the processing of a reading, by its name in
+// build/bench/instructions/life.
 type part struct {
 	name       string
 	few, many  int
@@ -88,7 +89,7 @@ func run(ctx context.Context, docs string, rounds int) error {
 	return markdown.ReplaceSection(docs, "instructions", text)
 }
 
-// A counter has what counts.
+// A counter has the programs that count.
 type counter struct {
 	dir          string
 	life, plugin string // paths
@@ -130,7 +131,7 @@ func newCounter(ctx context.Context, dir string) (*counter, error) {
 	return c, nil
 }
 
-// difference is what one reading more costs.
+// difference is the cost of one more reading.
 func (c *counter) difference(ctx context.Context, p part) (profile, error) {
 	few, err := c.count(ctx, p.name, p.few)
 	if err != nil {
@@ -143,7 +144,7 @@ func (c *counter) difference(ctx context.Context, p part) (profile, error) {
 	return many.minus(few, p.many-p.few), nil
 }
 
-// count runs a part of the life with n readings.
+// count runs a part with n readings.
 func (c *counter) count(ctx context.Context, name string, n int) (profile, error) {
 	c.runs++
 	home := filepath.Join(c.dir, strconv.Itoa(c.runs))
@@ -164,7 +165,7 @@ func (c *counter) count(ctx context.Context, name string, n int) (profile, error
 	return c.symbols.profile(string(text))
 }
 
-// output runs a command with more in its environment, and returns what it prints.
+// output runs a command with additional environment variables, and returns its output.
 func output(ctx context.Context, env []string, name string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, name, args...)
 	c.Env = append(os.Environ(), env...)

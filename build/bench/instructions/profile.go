@@ -15,7 +15,7 @@ type symbol struct {
 	name    string
 }
 
-// parseSymbols reads what `go tool nm -sort address` prints: address, type, name.
+// parseSymbols parses the output of `go tool nm -sort address`: address, type, name.
 func parseSymbols(table string) (s symbols, err error) {
 	for line := range strings.Lines(table) {
 		f := strings.Fields(line)
@@ -54,10 +54,10 @@ func (s symbols) at(address uint64) string {
 	return s[i].name
 }
 
-// A profile is instructions by function.
+// A profile is the number of instructions by function.
 type profile map[string]float64
 
-// profile reads what the plugin writes: a block's address, its instructions, its runs.
+// profile parses the plugin's output: a block's address, its instructions, its runs.
 func (s symbols) profile(counts string) (profile, error) {
 	p := profile{}
 	for line := range strings.Lines(counts) {
@@ -80,7 +80,7 @@ func (p profile) total() (sum float64) {
 	return sum
 }
 
-// minus is what p has more than few, for each of n readings.
+// minus is the difference to few for each of n readings.
 func (p profile) minus(few profile, n int) profile {
 	d := profile{}
 	for name := range p {

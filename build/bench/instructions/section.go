@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
-// section is that of docs/benchmarks.md.
+// section is the section of docs/benchmarks.md.
 func (c *counter) section(ctx context.Context, rounds int) string {
 	of := map[string]profile{}
 	for _, p := range parts {
@@ -63,7 +63,7 @@ quicker here than a sensor's.
 	return markdown.Wrap(b.String())
 }
 
-// short is a function's name without its module's path, for a table.
+// short is a function's name for a table, without its module's path.
 func short(name string) string {
 	name = strings.ReplaceAll(name, "github.com/holdfast-iot/holdfast/", "")
 	return "`" + strings.ReplaceAll(name, "|", "") + "`"

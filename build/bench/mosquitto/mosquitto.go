@@ -1,4 +1,4 @@
-// Package mosquitto starts a real broker on loopback for the benches.
+// Package mosquitto starts a real broker on loopback for the benchmarks.
 package mosquitto
 
 import (
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Broker is a Mosquitto of our own.
+// A Broker is a Mosquitto that was started for a benchmark.
 type Broker struct {
 	Addr string
 	path string
@@ -19,12 +19,12 @@ type Broker struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts a broker whose files are in dir; extra is added to its
-// configuration. It lets everybody in.
+// Start starts a broker whose files are in dir; extra is added to its configuration. It
+// accepts every client.
 func Start(dir, extra string) (*Broker, error) {
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
-		path = "/usr/sbin/mosquitto" // where Debian puts it, and only root looks
+		path = "/usr/sbin/mosquitto" // Debian installs it there; it is only in root's path
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,7 +44,7 @@ func Start(dir, extra string) (*Broker, error) {
 	return b, b.Run()
 }
 
-// Unbounded is for Start: the broker queues for subscribers without a bound.
+// Unbounded is for Start: the broker queues for subscribers without a limit.
 const Unbounded = "max_queued_messages 0\n"
 
 // Run starts the broker again, and returns when it listens.
@@ -64,7 +64,7 @@ func (b *Broker) Run() error {
 	return fmt.Errorf("mosquitto does not listen on %s (%s)", b.Addr, b.conf)
 }
 
-// Stop ends the broker in order.
+// Stop stops the broker with SIGTERM.
 func (b *Broker) Stop() {
 	b.cmd.Process.Signal(syscall.SIGTERM)
 	b.cmd.Wait()

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TLS makes a certificate for loopback in dir. The configuration that it
-// returns is for Start; who connects trusts the file ca.
+// TLS creates a certificate for loopback in dir. The configuration that it returns is for
+// Start; clients have to trust the file ca.
 func TLS(dir string) (config, ca string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -28,8 +28,8 @@ import (
 type job struct {
 	shape   link.Shape
 	waiting int           // readings, at the start
-	alarms  int           // that are timed
-	settle  time.Duration // before anything is measured
+	alarms  int           // number of alarms to measure
+	settle  time.Duration // before measurements start
 	cutting time.Duration
 	every   time.Duration // between cuts, on average
 	states  time.Duration // between states of one stream
@@ -70,13 +70,13 @@ func (j job) run() error {
 	j.timeAlarms(s)
 	cuts := j.cut(s)
 	s.unlink()
-	s.link(s.broker.Addr) // what is left, over loopback
+	s.link(s.broker.Addr) // the rest over loopback
 	s.drained()
 	s.unlink()
 	return j.evaluate(s, cuts)
 }
 
-// timeAlarms says how the link is used, and how long alarms take on it.
+// timeAlarms measures the use of the link, and how long alarms take.
 func (j job) timeAlarms(s *site) {
 	before, began := s.meter.snapshot(), time.Now()
 	var waits, sends []time.Duration
@@ -109,13 +109,13 @@ func spread(waits []time.Duration) string {
 	return fmt.Sprintf("%d: median %v, p90 %v, p99 %v, worst %v", len(waits), at(50), at(90), at(99), at(100))
 }
 
-// cut breaks the connection again and again, in the middle of a message.
+// cut resets the connection repeatedly, in the middle of a message.
 func (j job) cut(s *site) (cuts int) {
 	for end := time.Now().Add(j.cutting); time.Now().Before(end); {
 		pause := time.Duration(rand.ExpFloat64() * float64(j.every))
 		time.Sleep(min(pause, time.Until(end)))
 		s.putAlarm()
-		if s.cable.CutAfter(rand.IntN(400)) { // a message and what belongs to it are about 160
+		if s.cable.CutAfter(rand.IntN(400)) { // a message with its headers has about 160 bytes
 			cuts++
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// usage is what went to the broker, in bytes with the headers of the packets.
+// usage is the number of bytes to the broker, including the headers of the packets.
 type usage struct {
 	readings, states, others int
 	packets                  int
@@ -24,7 +24,7 @@ func (u usage) less(before usage) usage {
 		others: u.others - before.others, packets: u.packets - before.packets}
 }
 
-// A meter reads what travels over the cable.
+// A meter parses the data of the cable.
 type meter struct {
 	mu sync.Mutex
 	usage
@@ -41,13 +41,13 @@ func (m *meter) snapshot() usage {
 // tapped is one connection.
 type tapped struct {
 	*meter
-	rest   []byte // what is not a whole message yet
-	header int    // bytes of packets that no message was charged with yet
+	rest   []byte // an incomplete message
+	header int    // bytes of packet headers that are not assigned to a message yet
 }
 
 func (c *tapped) ToClient([]byte) {}
 
-// ToServer takes one packet.
+// ToServer handles one packet.
 func (c *tapped) ToServer(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +64,7 @@ func (c *tapped) ToServer(data []byte) {
 	}
 }
 
-// account is where a message is booked.
+// account returns the counter for a message.
 func (c *tapped) account(message []byte) *int {
 	const connect, publish = 1, 3 // MQTT 3.1.1, section 2.2.1
 	switch message[0] >> 4 {
@@ -81,8 +81,8 @@ func (c *tapped) account(message []byte) *int {
 	return &c.others
 }
 
-// whole is the first message of some bytes. MQTT 3.1.1, section 2.2: a byte of
-// type and flags, then the length in seven bits a byte.
+// whole returns the first complete message in data. MQTT 3.1.1, section 2.2: a byte of type
+// and flags, then the length in seven bits per byte.
 func whole(data []byte) (message []byte, ok bool) {
 	if len(data) < 2 {
 		return nil, false

@@ -9,26 +9,26 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// A result says what became of the readings.
+// A result counts the readings at the subscriber.
 type result struct {
 	different int // readings that arrived
-	disorder  int // first arrivals after a later one of their stream
-	twice     int // arrivals of what had arrived
+	disorder  int // first arrivals after a later reading of their stream
+	twice     int // arrivals of readings that had arrived before
 	when      []time.Time
 }
 
-// worst is the most that came twice in one session.
-func (v result) worst(sessions []time.Time) (most int) {
+// worst is the maximum of duplicates in one session.
+func (v result) worst(sessions []time.Time) (worst int) {
 	count := map[int]int{}
 	for _, at := range v.when {
 		session := sort.Search(len(sessions), func(i int) bool { return sessions[i].After(at) })
 		count[session]++
-		most = max(most, count[session])
+		worst = max(worst, count[session])
 	}
-	return most
+	return worst
 }
 
-// seen is what a subscriber gets of the readings.
+// seen records the readings that a subscriber gets.
 type seen struct {
 	client mqtt.Client
 
@@ -74,7 +74,7 @@ func (s *seen) take(_ mqtt.Client, m mqtt.Message) {
 	s.newest[topic] = max(s.newest[topic], p.Seq)
 }
 
-// result waits until nothing arrives any more.
+// result waits until no more readings arrive.
 func (s *seen) result() result {
 	for before := -1; ; time.Sleep(time.Second) {
 		s.mu.Lock()

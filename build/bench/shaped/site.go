@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// A site is an agent, a broker, and what is between them.
+// A site is an agent, a broker, and the link between them.
 type site struct {
 	job
 	broker *mosquitto.Broker
@@ -30,9 +30,9 @@ type site struct {
 	log    *slog.Logger
 
 	queue  *queue.Queue
-	acked  chan struct{}  // an alarm was
-	taken  chan time.Time // an alarm was, to be sent
-	newest uint64         // of these
+	acked  chan struct{}  // an alarm was acknowledged
+	taken  chan time.Time // an alarm was peeked for sending
+	newest uint64         // the newest of these alarms
 	put    struct{ readings, alarms int }
 	stop   context.CancelFunc // of the queue
 	up     context.CancelFunc // of the link
@@ -40,7 +40,7 @@ type site struct {
 	links  sync.WaitGroup
 }
 
-// Ack makes the site the backlog of its link: it hears of alarms.
+// Ack makes the site the backlog of its link, so that it can observe alarms.
 func (s *site) Ack(items []queue.Item) error {
 	err := s.queue.Ack(items)
 	for i := range items {
@@ -51,7 +51,7 @@ func (s *site) Ack(items []queue.Item) error {
 	return err
 }
 
-// Peek notes when an alarm is taken for the first time.
+// Peek records when an alarm is returned for the first time.
 func (s *site) Peek(c *queue.Cursor, max int) ([]queue.Item, error) {
 	items, err := s.queue.Peek(c, max)
 	if len(items) > 0 && items[0].Priority == sensors.Alarm && items[0].Event == "" && items[0].Seq > s.newest {
@@ -69,7 +69,7 @@ func (s *site) Rejected(c *queue.Cursor, max int) ([]queue.Item, error) {
 	return s.queue.Rejected(c, max)
 }
 
-// open starts all but the link.
+// open starts everything except the link.
 func open(dir string, j job) (*site, error) {
 	s := &site{job: j, meter: &meter{}, clock: clock.NewTimekeeper(clock.TrustAlways),
 		acked: make(chan struct{}, 10_000), taken: make(chan time.Time, 10_000),
@@ -116,7 +116,7 @@ func (s *site) putReading() {
 	s.put.readings++
 	s.queue.Put(s.reading("room", s.put.readings))
 	for s.put.readings%4096 == 0 && s.queue.Stats().Memory > 8192 {
-		time.Sleep(time.Millisecond) // let it spill
+		time.Sleep(time.Millisecond) // let the queue write to disk
 	}
 }
 
@@ -127,8 +127,7 @@ func (s *site) putAlarm() {
 	s.queue.Put(r)
 }
 
-// alarm says how long one takes until it is acknowledged, and how long until
-// it is sent.
+// alarm returns how long an alarm takes until it is acknowledged, and until it is sent.
 func (s *site) alarm() (acked, sent time.Duration) {
 	put := time.Now()
 	s.putAlarm()
@@ -136,7 +135,7 @@ func (s *site) alarm() (acked, sent time.Duration) {
 	return time.Since(put), (<-s.taken).Sub(put)
 }
 
-// link starts a link to an address, and what the agent has to say of now.
+// link starts a link to an address, and the agent's readings and states.
 func (s *site) link(addr string) {
 	server := &url.URL{Scheme: "mqtt", Host: addr}
 	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "site", Servers: []*url.URL{server},
@@ -160,7 +159,7 @@ func (s *site) unlink() {
 	s.links.Wait()
 }
 
-// drained returns when nothing waits any more.
+// drained returns when the queue is empty.
 func (s *site) drained() {
 	for s.queue.Stats().Backlog > 0 {
 		time.Sleep(10 * time.Millisecond)

@@ -21,19 +21,19 @@ import (
 
 const clientID = "many"
 
-// warmUp is how long after its start an agent is left alone: it parses its
-// configuration and connects.
+// warmUp is the time after the start of an agent that is not measured, because it parses
+// its configuration and connects.
 const warmUp = 15 * time.Second
 
-// load is what an agent has to do.
+// load is the configuration of an agent.
 type load struct {
 	streams int
 	every   time.Duration // between two readings of a stream
 	rate    string        // drain.rate
 }
 
-// measure runs an agent through a calm time, an outage and the drain. An error says
-// what is missing.
+// measure runs an agent without an outage, during an outage, and while it drains. The error
+// tells which readings are missing.
 func (l load) measure(ctx context.Context, binary, parent string, t times) (f figures, err error) {
 	dir, err := os.MkdirTemp(parent, "agent")
 	if err != nil {
@@ -90,7 +90,7 @@ func (l load) start(binary, dir, server string) (*exec.Cmd, error) {
 	return c, c.Start()
 }
 
-// calm is what a process takes while nothing happens: of a core, and of memory at the
+// calm is the cost of a process without an outage: CPU usage of a core, and memory at the
 // end.
 func calm(ctx context.Context, pid int, d time.Duration) (core float64, memory int64, err error) {
 	sleep(ctx, warmUp)
@@ -109,7 +109,7 @@ func calm(ctx context.Context, pid int, d time.Duration) (core float64, memory i
 	return core, memory, err
 }
 
-// cpuTime is what all threads of a process have run, by the scheduler's own count.
+// cpuTime is the CPU time of all threads of a process, as the scheduler counts it.
 func cpuTime(pid int) (total time.Duration, err error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil {
@@ -130,7 +130,8 @@ func cpuTime(pid int) (total time.Duration, err error) {
 	return total, nil
 }
 
-// anonymous is the memory of a process that the kernel cannot drop and read again.
+// anonymous is the anonymous memory of a process, which the kernel cannot drop and read
+// again.
 func anonymous(pid int) (bytes int64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -145,9 +146,8 @@ func anonymous(pid int) (bytes int64, err error) {
 	return kib << 10, err
 }
 
-// atRest is how many bytes of the file's pages in use a reading takes, of a file that
-// an agent works with: it looks at a copy, and takes another one if a commit came
-// between.
+// atRest is the bytes per reading of the pages in use of an agent's file. It reads a copy,
+// and makes another copy if there was a commit meanwhile.
 func atRest(dir string) (bytes float64, err error) {
 	copied := filepath.Join(dir, "copy.db")
 	for range 5 {

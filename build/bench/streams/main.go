@@ -24,7 +24,7 @@ import (
 	"time"
 )
 
-// times are how long each part of a run takes.
+// times are the lengths of the parts of a run.
 type times struct{ calm, away, after time.Duration }
 
 func main() {
@@ -68,7 +68,7 @@ func run(ctx context.Context, agent, rate string, streams int, t times, show fun
 	}
 	fmt.Fprintf(os.Stderr, "load before: %s", before)
 	base := figures{}
-	// One stream as quick as all the others together has the same work to do.
+	// One stream with the same total rate, for comparison.
 	loads := []load{
 		{streams: 1, every: time.Second / time.Duration(streams), rate: rate},
 		{streams: streams, every: time.Second, rate: rate},
@@ -91,8 +91,8 @@ func run(ctx context.Context, agent, rate string, streams int, t times, show fun
 	return nil
 }
 
-// printText prints the figures of an agent, and what they are beside those of one
-// stream. It is called for the one stream first.
+// printText prints the figures of an agent, and their ratios to those of one stream. It is
+// called for the one stream first.
 func printText(base, got figures) error {
 	fmt.Println(got)
 	if got.streams > base.streams {
@@ -108,7 +108,7 @@ func printJSON(_, got figures) error {
 		"core": got.core, "memory": float64(got.memory), "at_rest": got.atRest})
 }
 
-// figures are what one agent has shown.
+// figures are the results of one agent.
 type figures struct {
 	streams int
 	core    float64 // of one core in the calm time, 0 to 1

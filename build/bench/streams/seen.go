@@ -10,18 +10,18 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// seen is what arrived of each stream, by a subscriber of ours.
+// seen records the readings of each stream at a subscriber.
 type seen struct {
 	client mqtt.Client
 
 	mu          sync.Mutex
 	streams     map[string]*arrived
 	historical  int       // readings that were sent late
-	first, last time.Time // of these
-	bad         error     // the first message that makes no sense
+	first, last time.Time // arrival of the first and the last of these
+	bad         error     // the first message that cannot be parsed
 }
 
-// arrived is one stream. Seqs begin at 1.
+// arrived has the readings of one stream. Sequence numbers start at 1.
 type arrived struct {
 	seqs   map[uint64]bool
 	newest uint64
@@ -29,7 +29,7 @@ type arrived struct {
 	last   time.Time // when one arrived
 }
 
-// subscribe takes note of all readings.
+// subscribe records all readings.
 func subscribe(addr string) (*seen, error) {
 	s := &seen{streams: map[string]*arrived{}}
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("seen").SetCleanSession(false).
@@ -43,7 +43,7 @@ func subscribe(addr string) (*seen, error) {
 	return s, t.Error()
 }
 
-// note takes one reading.
+// note records one reading.
 func (s *seen) note(m mqtt.Message) {
 	var r struct {
 		Seq        uint64
@@ -74,11 +74,11 @@ func (s *seen) note(m mqtt.Message) {
 	}
 }
 
-// maxLate is how late the newest reading of a stream may be on a busy machine.
+// maxLate is the maximum age of the newest reading of a stream, on a busy machine.
 const maxLate = 5 * time.Second
 
-// all counts what has arrived, and how fast what came late did. It is an error if a
-// stream has a hole, or if its readings have ended.
+// all counts what has arrived, and the rate of late readings. It is an error if a stream
+// has a gap, or if its readings have ended.
 func (s *seen) all(l load, t times) (count, twice int, drained float64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +92,8 @@ func (s *seen) all(l load, t times) (count, twice int, drained float64, err erro
 		if uint64(len(a.seqs)) != a.newest {
 			return 0, 0, 0, fmt.Errorf("%s: %d readings arrived, and the newest is number %d", name, len(a.seqs), a.newest)
 		}
-		// A stream that has lost its newest readings has no hole. How many there should be
-		// cannot be reckoned: on a busy machine a quick sensor misses beats.
+		// A stream that has lost its newest readings has no gap. The expected number is unknown,
+		// because a fast sensor skips ticks on a busy machine.
 		if late := time.Since(a.last); late > 2*l.every+maxLate {
 			return 0, 0, 0, fmt.Errorf("%s: the newest of %d readings is %v old", name, len(a.seqs), late)
 		}

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// counted does the work and counts what it gives to the kernel, and what the
-// file system then gives to the device.
+// counted does the work and counts the bytes that it passes to the kernel, and the bytes
+// that the file system writes to the device.
 func counted(ctx context.Context, j Job, s store, do func() error) (Result, error) {
 	before, err := look(j)
 	if err != nil {
@@ -31,10 +31,10 @@ func counted(ctx context.Context, j Job, s store, do func() error) (Result, erro
 	}, errors.Join(err, lookErr)
 }
 
-// totals count from the start of the process, and of the device.
+// totals are counts since the start of the process, and since the creation of the device.
 type totals struct{ handed, written int64 }
 
-// look syncs the whole file system first, so that nothing is still to come.
+// look syncs the whole file system first, so that no write is pending.
 func look(j Job) (t totals, err error) {
 	if j.Device == "" {
 		return t, nil

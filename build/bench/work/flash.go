@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// settle is long enough for everything to be where it stays: the last group,
-// the cursor of an idle queue, the file made anew.
+// settle is long enough for all delayed writes: the last group, the cursor of an idle
+// queue, the file that is written again.
 const settle = 150 * time.Second
 
 // with opens the job's store, and closes it.
@@ -26,7 +26,7 @@ func with(ctx context.Context, j Job, do func(store) (Result, error)) (r Result,
 	return do(s)
 }
 
-// fill leaves a backlog behind, and counts its pages.
+// fill leaves a backlog, and counts its pages.
 func fill(ctx context.Context, j Job) (Result, error) {
 	r, err := outage(ctx, j)
 	if err != nil {
@@ -36,7 +36,7 @@ func fill(ctx context.Context, j Job) (Result, error) {
 	return r, err
 }
 
-// outage puts readings that nobody takes.
+// outage puts readings without taking any.
 func outage(ctx context.Context, j Job) (Result, error) {
 	return with(ctx, j, func(s store) (Result, error) {
 		return counted(ctx, j, s, func() error {
@@ -50,12 +50,12 @@ func outage(ctx context.Context, j Job) (Result, error) {
 	})
 }
 
-// linkWell puts readings that are acknowledged a round trip later.
+// linkWell puts readings that are acknowledged after a round trip.
 func linkWell(ctx context.Context, j Job) (Result, error) {
 	return acknowledged(ctx, j, func(src *source, s store) error { return s.put(src.next()) })
 }
 
-// alarms puts alarms that are acknowledged a round trip later.
+// alarms puts alarms that are acknowledged after a round trip.
 func alarms(ctx context.Context, j Job) (Result, error) {
 	return acknowledged(ctx, j, func(src *source, s store) error { return s.put(src.alarm()) })
 }
@@ -80,7 +80,7 @@ func acknowledged(ctx context.Context, j Job, put func(*source, store) error) (R
 	})
 }
 
-// drain takes so many readings of a backlog, a window each round trip.
+// drain takes this many readings of a backlog, one window per round trip.
 func drain(ctx context.Context, j Job) (Result, error) {
 	return with(ctx, j, func(s store) (Result, error) {
 		return counted(ctx, j, s, func() error {
@@ -98,7 +98,7 @@ func drain(ctx context.Context, j Job) (Result, error) {
 	})
 }
 
-// PagesInUse asks bbolt: the file is larger, and gives no page back.
+// PagesInUse asks bbolt, because the file is larger, and never gets smaller.
 func PagesInUse(path string) (bytes int64, err error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true})
 	if err != nil {

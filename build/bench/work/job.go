@@ -1,10 +1,9 @@
-// Package work is what the worker of build/bench does: a job on a folder, by
-// one of three stores, with the bytes counted where the folder is mounted.
+// Package work is the worker of build/bench: it runs a job in a folder, with one of three
+// stores, and counts the bytes at the device of the folder.
 //
-// The worker is the test binary of this package, because only a test may have
-// simulated time (testing/synctest): ten minutes of an outage take a second,
-// while files and syncs are real. What the kernel does by its own clock does
-// not see simulated time: see timers.go.
+// The worker is the test binary of this package, because simulated time (testing/synctest)
+// needs a test: ten minutes of an outage take a second, while files and syncs are real. The
+// kernel's own timers do not use simulated time: see timers.go.
 package work
 
 import (
@@ -15,32 +14,32 @@ import (
 
 const (
 	syncEvery = 5 * time.Second       // the default of package queue's user
-	roundTrip = 5 * time.Millisecond  // on a link that is well
-	farTrip   = 50 * time.Millisecond // of a drain: the longer it takes, the more often the cursor is due
-	window    = 20                    // readings on their way to the broker at a time, as in package uplink
+	roundTrip = 5 * time.Millisecond  // on a healthy link
+	farTrip   = 50 * time.Millisecond // during a drain: with a longer one the cursor is written more often
+	window    = 20                    // readings in flight, as in package uplink
 	file      = "queue.db"
 	unbounded = 1 << 40
 )
 
-// A Job says what to do, and on what.
+// A Job describes the work.
 type Job struct {
 	Work    string  // a key of works
 	Store   string  // ours, naive or ring
-	Dir     string  // where the store is; made by an earlier job or empty
+	Dir     string  // the folder of the store; from an earlier job, or empty
 	Small   string  // put: a second store, with a small backlog
-	Device  string  // below Dir, a name in /sys/block; empty: nothing is counted
-	N       int     // readings to do it with
+	Device  string  // the device of Dir, a name in /sys/block; empty: bytes are not counted
+	N       int     // number of readings
 	Rate    float64 // readings a second
-	Backlog int     // readings to have waiting first
-	Real    bool    // real time
+	Backlog int     // size of the backlog at the start
+	Real    bool    // use real time
 }
 
-// A Result is what a job has found. What it did not look for is zero.
+// A Result has the figures of a job. What it did not measure is zero.
 type Result struct {
 	Readings int
 	Commits  int   // by the store
-	Handed   int64 // bytes that the process gave to the kernel
-	Written  int64 // bytes that the device was given
+	Handed   int64 // bytes that the process passed to the kernel
+	Written  int64 // bytes that were written to the device
 	InUse    int64 // bytes of bbolt's pages in use, at rest
 
 	PerSecond float64 // readings
@@ -48,7 +47,7 @@ type Result struct {
 	PutSmall  float64 // ns, with the small backlog
 	PutRatio  float64 // the median of the rounds
 	PutWorst  float64 // ns, in the slowest round
-	Allocs    float64 // a Put
+	Allocs    float64 // per Put
 	Open      float64 // ms
 
 	RssAnon, RssFile int64 // bytes
@@ -67,7 +66,7 @@ var works = map[string]func(context.Context, Job) (Result, error){
 	"hold":     hold,
 }
 
-// Do does the job.
+// Do runs the job.
 func Do(ctx context.Context, j Job) (Result, error) {
 	do := works[j.Work]
 	if do == nil {

@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// hold opens the store as an agent would, uses it a little, and says what the
-// process takes once Go has given back what it can.
+// hold opens the store as an agent would, uses it a little, and measures the memory of the
+// process after Go has returned what it can.
 func hold(ctx context.Context, j Job) (Result, error) {
 	return with(ctx, j, func(s store) (Result, error) {
 		r := Result{Readings: s.backlog()}
@@ -21,7 +21,7 @@ func hold(ctx context.Context, j Job) (Result, error) {
 			return r, err
 		}
 		debug.FreeOSMemory()
-		debug.FreeOSMemory() // what a finalizer has let go of in between
+		debug.FreeOSMemory() // memory that finalizers have freed meanwhile
 		text, err := os.ReadFile("/proc/self/status")
 		if err != nil {
 			return r, err

@@ -10,11 +10,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// naive is what one writes first: bbolt as it comes, a reading as JSON, one
-// transaction to put it and one to delete it.
+// naive is the obvious first implementation: bbolt with its defaults, a reading as JSON,
+// one transaction to put it and one to delete it.
 type naive struct {
 	db         *bbolt.DB
-	head, tail uint64 // the oldest key, and the next
+	head, tail uint64 // the oldest key, and the next one to use
 	done       int    // commits
 }
 
@@ -46,7 +46,7 @@ func openNaive(path string, backlog int) (*naive, error) {
 	return n, err
 }
 
-// prefill puts a backlog there in a hurry.
+// prefill creates a backlog in large transactions.
 func (n *naive) prefill(backlog int) error {
 	n.db.NoSync = true
 	defer func() { n.db.NoSync = false }()
@@ -84,9 +84,9 @@ func (n *naive) putTx(tx *bbolt.Tx, r sensors.Reading) error {
 	return tx.Bucket(naiveBucket).Put(key, text)
 }
 
-func (n *naive) take(_ context.Context, most int) (int, error) {
+func (n *naive) take(_ context.Context, limit int) (int, error) {
 	taken := 0
-	for ; taken < most && n.head < n.tail; taken++ {
+	for ; taken < limit && n.head < n.tail; taken++ {
 		if err := n.takeOne(); err != nil {
 			return taken, err
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// ours is package queue, running.
+// ours is a running queue of package queue.
 type ours struct {
 	*queue.Queue
 	stop context.CancelFunc
@@ -28,7 +28,7 @@ func openOurs(ctx context.Context, path string, syncEvery time.Duration) (*ours,
 	o := &ours{Queue: q, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
-		q.Run(ctx) // it returns when it is stopped, and says nothing else
+		q.Run(ctx) // its only error is that of ctx
 	}()
 	return o, nil
 }
@@ -38,9 +38,9 @@ func (o *ours) put(r sensors.Reading) error {
 	return nil
 }
 
-func (o *ours) take(ctx context.Context, most int) (int, error) {
+func (o *ours) take(ctx context.Context, limit int) (int, error) {
 	for {
-		items, err := o.Peek(&queue.Cursor{}, most)
+		items, err := o.Peek(&queue.Cursor{}, limit)
 		if err != nil {
 			return 0, err
 		}
@@ -58,7 +58,8 @@ func (o *ours) take(ctx context.Context, most int) (int, error) {
 func (o *ours) backlog() int { return int(o.Stats().Backlog) }
 func (o *ours) commits() int { return int(o.Stats().Commits) }
 
-// close ends the queue; a reading that it dropped makes every figure void.
+// close closes the queue; it is an error if the queue has dropped a reading, because then
+// no figure is valid.
 func (o *ours) close() error {
 	o.stop()
 	<-o.done

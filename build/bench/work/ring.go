@@ -13,10 +13,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// ring is the limit of what a file can do: written full of zeros beforehand, so
-// that neither its size nor its blocks ever change; a record of 16 bytes a
-// reading; one fdatasync for all readings of syncEvery, one for an alarm. It
-// cannot grow, find nothing, and repair nothing.
+// ring is the limit of what a file can do: it is filled with zeros beforehand, so that
+// neither its size nor its blocks ever change; a record of 16 bytes per reading; one
+// fdatasync for all readings of syncEvery, one for an alarm. It cannot grow, detect gaps or
+// repair damage.
 type ring struct {
 	f    *os.File
 	stop chan struct{}
@@ -24,17 +24,17 @@ type ring struct {
 
 	mu         sync.Mutex
 	group      []byte // not written yet
-	at         int64  // where the group goes
-	head, tail uint64 // readings taken, readings put
+	at         int64  // offset of the group
+	head, tail uint64 // number of readings taken, number of readings put
 	saved      uint64 // head on disk
 	syncs      int
-	lazy       int // ticks that passed with nothing but a small move of head
+	lazy       int // ticks in which only head has moved a little
 	err        error
 }
 
 const (
 	ringSize   = 32 << 20
-	ringHeader = 4096 // a page that says where the oldest reading is
+	ringHeader = 4096 // a page with the position of the oldest reading
 	ringRecord = 16
 )
 
@@ -51,7 +51,7 @@ func openRing(path string, backlog int) (*ring, error) {
 	return r, f.Sync()
 }
 
-// run writes what has come together.
+// run writes the group periodically.
 func (r *ring) run() {
 	defer close(r.done)
 	tick := time.NewTicker(syncEvery)
@@ -70,7 +70,7 @@ func (r *ring) run() {
 	}
 }
 
-// dueLocked lets the head lag for a minute while next to nothing is taken.
+// dueLocked delays writing the head for up to a minute while few readings are taken.
 func (r *ring) dueLocked() bool {
 	r.lazy++
 	return len(r.group) > 0 || r.head-r.saved > 100 || r.lazy >= int(time.Minute/syncEvery)
@@ -89,7 +89,7 @@ func (r *ring) put(reading sensors.Reading) error {
 	return r.err
 }
 
-// flushLocked writes the group, ended by its checksum, and the head.
+// flushLocked writes the group, with its checksum at the end, and the head.
 func (r *ring) flushLocked() {
 	if len(r.group) == 0 && r.head == r.saved {
 		return
@@ -122,10 +122,10 @@ func (r *ring) writeLocked(b []byte, at int64) {
 	}
 }
 
-func (r *ring) take(_ context.Context, most int) (int, error) {
+func (r *ring) take(_ context.Context, limit int) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(uint64(most), r.tail-r.head)
+	n := min(uint64(limit), r.tail-r.head)
 	r.head += n
 	return int(n), r.err
 }

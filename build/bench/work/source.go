@@ -9,11 +9,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A source is three sensors that wander, read in turn, to two decimals.
+// A source is three sensors with drifting values, read in turn, with two decimals.
 //
-// All its stamps come from one timekeeper, as in the agent. A timekeeper counts
-// the uptime from its own start: one for each reading would take the uptime from
-// the kernel each time, which knows nothing of simulated time.
+// All its stamps come from one timekeeper, as in the agent. A timekeeper counts the uptime
+// from its own start; one for each reading would read the kernel's uptime each time, which
+// is not simulated.
 type source struct {
 	rng     *rand.Rand
 	clock   *clock.Timekeeper
@@ -60,8 +60,8 @@ func (s *source) alarm() sensors.Reading {
 	return r
 }
 
-// each calls f n times at a rate, as punctual as a program is: a reading that
-// came exactly when it was due would take less room than it does.
+// each calls f n times at a rate, as punctually as a real program: readings at exactly
+// equal intervals would compress better.
 func (s *source) each(n int, rate float64, f func() error) error {
 	start := time.Now()
 	period := float64(time.Second) / rate

@@ -15,11 +15,11 @@ import (
 const (
 	putRounds   = 41
 	putsInRound = 2000
-	putSync     = 150 * time.Millisecond // a short one: between two rounds the disk has its turn
+	putSync     = 150 * time.Millisecond // short: the disk writes between two rounds
 )
 
-// put times Put with a large and a small backlog, in turn, so that whatever
-// else the machine does slows both.
+// put measures Put with a large and a small backlog, in turn, so that other load of the
+// machine slows both.
 func put(ctx context.Context, j Job) (r Result, err error) {
 	large, err := openOurs(ctx, filepath.Join(j.Dir, file), putSync)
 	if err != nil {
@@ -77,7 +77,7 @@ func (o *ours) written() error {
 	return errors.New("the queue does not write")
 }
 
-// putNaive times single puts.
+// putNaive measures single puts.
 func putNaive(ctx context.Context, j Job) (Result, error) {
 	return with(ctx, j, func(s store) (Result, error) {
 		src, start := newSource(3), time.Now()
@@ -90,7 +90,7 @@ func putNaive(ctx context.Context, j Job) (Result, error) {
 	})
 }
 
-// read takes readings as fast as they come.
+// read takes readings as fast as possible.
 func read(ctx context.Context, j Job) (Result, error) {
 	return with(ctx, j, func(s store) (Result, error) {
 		start, left := time.Now(), s.backlog()-j.N
@@ -112,7 +112,7 @@ func takeUntil(ctx context.Context, s store, left int) error {
 	return nil
 }
 
-// openTimes opens the store some times over.
+// openTimes opens the store several times.
 func openTimes(ctx context.Context, j Job) (r Result, err error) {
 	var ms []float64
 	for range 5 {

@@ -8,12 +8,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A store keeps readings until they are acknowledged.
+// A store stores readings until they are acknowledged.
 type store interface {
 	// put adds a reading. An alarm is on disk when it returns.
 	put(sensors.Reading) error
-	// take reads the oldest readings, at most so many, and acknowledges them.
-	take(ctx context.Context, most int) (int, error)
+	// take reads and acknowledges the oldest readings, at most limit of them.
+	take(ctx context.Context, limit int) (int, error)
 	backlog() int
 	commits() int
 	close() error

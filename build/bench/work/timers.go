@@ -9,17 +9,16 @@ import (
 )
 
 const (
-	journalPatience = 5 * time.Second  // ext4's default commit interval
-	writeback       = 30 * time.Second // vm.dirty_expire_centisecs
-	lookEvery       = 250 * time.Millisecond
+	journalDelay = 5 * time.Second  // ext4's default commit interval
+	writeback    = 30 * time.Second // vm.dirty_expire_centisecs
+	lookEvery    = 250 * time.Millisecond
 )
 
-// startTimers does, in simulated time, what the kernel does by its own clock.
-// A write leaves new times in the file's inode, and with them a transaction of
-// ext4's journal that is committed 5 s after it began; what was committed goes
-// to its place after 30 s. Without them simulated time would flatter every
-// store that syncs no more than its data. The function returned stops the
-// timers and waits for them.
+// startTimers does, in simulated time, what the kernel does by its own clock. A write
+// changes the times in the file's inode, and so a transaction of ext4's journal, which is
+// committed 5 s after it has started; committed blocks are written to their places after 30
+// s. Without this, simulated time would favour stores that sync only their data. The
+// returned function stops the timers and waits for them.
 func startTimers(ctx context.Context, j Job) (stop func() error) {
 	if j.Real || j.Device == "" {
 		return func() error { return nil }
@@ -37,7 +36,7 @@ func runTimers(ctx context.Context, j Job) error {
 	path := filepath.Join(j.Dir, file)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var committed, began time.Time // the file's time in the journal; the transaction
+	var committed, began time.Time // the file's time in the journal; the start of the transaction
 	wroteBack := time.Now()
 	for {
 		select {
@@ -52,7 +51,7 @@ func runTimers(ctx context.Context, j Job) error {
 		switch changed := !info.ModTime().Equal(committed); {
 		case changed && began.IsZero():
 			began = time.Now()
-		case changed && time.Since(began) >= journalPatience:
+		case changed && time.Since(began) >= journalDelay:
 			if err := commitJournal(path); err != nil {
 				return err
 			}
@@ -67,10 +66,10 @@ func runTimers(ctx context.Context, j Job) error {
 	}
 }
 
-// commitJournal makes ext4 commit the transaction that holds the file's inode.
+// commitJournal makes ext4 commit the transaction that contains the file's inode.
 func commitJournal(path string) error {
-	// The kernel's clock for file times moves every few ms: simulated seconds
-	// that pass faster would leave the time of the file as it was.
+	// The kernel's clock for file times ticks every few ms: if simulated seconds pass faster,
+	// the time of the file would not change.
 	pause := syscall.NsecToTimespec(int64(10 * time.Millisecond))
 	if err := syscall.Nanosleep(&pause, nil); err != nil && err != syscall.EINTR {
 		return err
@@ -78,7 +77,7 @@ func commitJournal(path string) error {
 	return syncFile(path)
 }
 
-// syncFile opens the file each time: the store may have made it anew.
+// syncFile opens the file each time: the store may have replaced it.
 func syncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,7 +1,6 @@
-// Command life takes readings through one part of their life, or all of it. It is
-// built for ARMv6 and run by build/bench/instructions, which counts its instructions
-// for two numbers of readings: the difference is what readings cost, without what a
-// start costs.
+// Command life runs one part of the processing of readings, or all of it. It is built for
+// ARMv6 and run by build/bench/instructions, which counts its instructions for two numbers
+// of readings: the difference is the cost of readings, without that of the start.
 package main
 
 import (
@@ -14,7 +13,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A life is what one run is given.
+// A life has the options of one run.
 type life struct {
 	n      int
 	dir    string // of the queue's file
@@ -22,7 +21,7 @@ type life struct {
 	clock  *clock.Timekeeper
 }
 
-// parts are what can be run, by name.
+// parts are the parts that can be run, by name.
 var parts = map[string]func(life, context.Context) error{
 	"sample": life.sample,
 	"put":    life.put,
@@ -31,7 +30,7 @@ var parts = map[string]func(life, context.Context) error{
 	"live":   life.live,
 }
 
-// limit ends a run that waits for something that never comes.
+// limit ends a run that does not make progress.
 const limit = 5 * time.Minute
 
 func main() {

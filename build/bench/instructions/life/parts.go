@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	quickPace = 2 * time.Millisecond  // between two samples: the timers are counted, too
+	quickPace = 2 * time.Millisecond  // between two samples: the timers are counted too
 	livePace  = 20 * time.Millisecond // long enough that a reading is acknowledged before the next one
 	group     = 20                    // readings in one Peek, as in a window of the link
 
-	clientID = "porch" // whose readings the broker of package mqtttest notes
+	clientID = "porch" // package mqtttest's broker records this client's readings
 )
 
 var silent = slog.New(slog.DiscardHandler)
 
-// A device measures at once. It belongs to the sampler's goroutine.
+// A device measures without delay. It is used only by the sampler's goroutine.
 type device struct {
 	left int
 	done chan<- struct{} // is closed after the last measurement
@@ -40,11 +40,11 @@ func (d *device) Next(context.Context) ([]sensors.Sample, error) {
 
 func (d *device) Close() error { return nil }
 
-// value is a temperature to two decimals.
+// value is a temperature with two decimals.
 func value(n int) float64 { return 20 + float64(n%700)/100 }
 
-// room is a stream whose samples are judged by each of the filters. Every sample is
-// beyond the change that it takes to be reported.
+// room is a stream that uses every filter. Each sample differs enough from the previous one
+// to be reported.
 func room() sensors.Stream {
 	low, high := -40.0, 85.0
 	return sensors.Stream{Name: "room", Kind: "bme280",
@@ -55,7 +55,7 @@ func room() sensors.Stream {
 	}
 }
 
-// sampled measures n times, and hands each reading to record.
+// sampled measures n times, and passes each reading to record.
 func (l life) sampled(ctx context.Context, every time.Duration, record func(sensors.Reading)) {
 	done := make(chan struct{})
 	ctx, stop := context.WithCancel(ctx)
@@ -74,18 +74,18 @@ func (l life) sampled(ctx context.Context, every time.Duration, record func(sens
 		sensors.Wiring{Open: open, Record: record, Report: func(sensors.Event) {}, Clock: l.clock, Log: silent})
 }
 
-// sample is the sensors' part: a timer, the call into the driver, the filters, the
+// sample is the sensors' part: a timer, the call of the driver, the filters, the sequence
 // number and the stamp.
 func (l life) sample(ctx context.Context) error {
 	got := 0
 	l.sampled(ctx, quickPace, func(sensors.Reading) { got++ })
-	if got < l.n-1 { // the last one may be cut off by the end
+	if got < l.n-1 { // the last one may be missing at the end
 		return fmt.Errorf("%d readings of %d samples", got, l.n)
 	}
 	return nil
 }
 
-// reading is one as a stream makes it.
+// reading is a reading as a stream creates it.
 func (l life) reading(seq int) sensors.Reading {
 	return sensors.Reading{Stream: "room", Seq: uint64(seq), Value: value(seq), Unit: "°C", At: l.clock.Now()}
 }
@@ -109,8 +109,8 @@ func (l life) withQueue(ctx context.Context, do func(*queue.Queue) error) error 
 	return q.Close()
 }
 
-// put is the queue's part while the link is well: each reading is taken in, looked at
-// and acknowledged.
+// put is the queue's part while the link is up: each reading is put, peeked and
+// acknowledged.
 func (l life) put(ctx context.Context) error {
 	return l.withQueue(ctx, func(q *queue.Queue) error {
 		for seq := 1; seq <= l.n; seq++ {
@@ -130,7 +130,7 @@ func (l life) put(ctx context.Context) error {
 	})
 }
 
-// encode makes the payload.
+// encode encodes the payload.
 func (l life) encode(context.Context) error {
 	var b []byte
 	size := 0
@@ -144,7 +144,7 @@ func (l life) encode(context.Context) error {
 	return nil
 }
 
-// drain puts readings while there is no link, and sends them all.
+// drain puts readings without a link, and then sends them all.
 func (l life) drain(ctx context.Context) error {
 	return l.withQueue(ctx, func(q *queue.Queue) error {
 		for seq := 1; seq <= l.n; seq++ {
@@ -163,7 +163,7 @@ func (l life) live(ctx context.Context) error {
 	})
 }
 
-// linked does something with a link, and returns when nothing waits any more.
+// linked calls do with a running link, and returns when the queue is empty.
 func (l life) linked(ctx context.Context, q *queue.Queue, do func(*uplink.Link)) error {
 	opt := uplink.Options{Broker: mqtt.Broker{ClientID: clientID, Servers: []*url.URL{{Scheme: "mqtt", Host: l.broker}},
 		KeepAlive: time.Minute, Clock: l.clock}, Topics: payload.DefaultPatterns, Boot: q.Boot(),
