@@ -10,40 +10,40 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// An announcer publishes the birth and tells Home Assistant of our entities. It
-// hears births of others on our topic, and clears what an earlier start left with
-// the broker. All fields belong to the goroutine of the session.
+// An announcer publishes the birth and the announcement to Home Assistant. It receives
+// births that other clients publish on our topic, and clears what an earlier start has
+// retained on the broker. Only the goroutine of the session uses it.
 type announcer struct {
 	link *Link
 	out  *outgoing
 
 	birth     once
 	discovery once
-	entities  noticeList // what is left of an announcement entity by entity
-	restate   once       // states again, after discovery and now and then, where the broker retains nothing
+	entities  noticeList // the rest of an announcement that is sent entity by entity
+	restate   once       // without retained messages: publishes all states again, after discovery and periodically
 
-	announced       bool      // the birth is due, or was
+	announced       bool      // the birth is due or was sent
 	birthAcked      bool      // the broker has acknowledged our birth
 	birthSeenBefore bool      // the broker had our birth before this session
-	rivalSeen       string    // the boot of another's birth
+	rivalSeen       string    // the boot in the birth of another client
 	reassertAt      time.Time // when all states are published again, before they expire; zero: never
-	rebornAt        time.Time // when we last published our birth over another's
+	rebornAt        time.Time // when we last replaced the birth of another client by ours
 }
 
-// announceMemory is what outlives a session. It belongs to the goroutine of the
-// session.
+// announceMemory is the state of the announcer that lives longer than a session. Only the
+// goroutine of the session uses it.
 type announceMemory struct {
 	rival   rival
-	cleared bool // what an earlier start left was looked for
-	split   bool // Home Assistant is told entity by entity
+	cleared bool // what an earlier start has retained was searched for
+	split   bool // Home Assistant has the announcement entity by entity
 }
 
 func newAnnouncer(l *Link, out *outgoing) *announcer {
 	a := &announcer{link: l, out: out, birthSeenBefore: l.announced.rival.born}
-	a.birth = l.notices.either(l.topics.Agent("info"), a.birthNotice)
+	a.birth = l.notices.fullOrShort(l.topics.Agent("info"), a.birthNotice)
 	a.restate = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.Agent("status")}, a.restateNotice})
 	topic := homeassistant.DiscoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)
-	a.discovery = l.notices.either(topic, func(short bool) notice {
+	a.discovery = l.notices.fullOrShort(topic, func(short bool) notice {
 		if short {
 			return a.singleNotice()
 		}
@@ -53,10 +53,10 @@ func newAnnouncer(l *Link, out *outgoing) *announcer {
 	return a
 }
 
-// announce makes the birth and the announcement to Home Assistant due. In the first
-// session it is called when the canary has come back: by then the broker has sent
-// what an earlier start has retained. That is cleared first, as nothing would clear
-// it after a power cut in between.
+// announce makes the birth and the announcement to Home Assistant due. In the first session
+// it is called when the canary has come back: by then the broker has sent the retained birth
+// of an earlier start. What that lists is cleared first, because after a power cut in
+// between nothing would clear it.
 func (a *announcer) announce() {
 	if a.announced {
 		return
@@ -69,14 +69,14 @@ func (a *announcer) announce() {
 	}
 }
 
-// bootForm is that of queue.Queue.Boot.
+// bootForm matches the result of queue.Queue.Boot.
 var bootForm = regexp.MustCompile(`^[0-9]{1,20}-[0-9a-f]{8}$`)
 
-// rebirthEvery is how often our birth is published over another's, at most.
+// rebirthEvery is the least time between two replacements of another client's birth.
 const rebirthEvery = time.Minute
 
-// birthNotice makes the birth. Before a large one it unsubscribes from the topic:
-// the broker would send all of it back.
+// birthNotice makes the birth. Before a large one it unsubscribes from the topic, so that
+// the broker does not send it back.
 func (a *announcer) birthNotice(short bool) notice {
 	m := a.link.opt.birthMessage(short, a.link.announced.split)
 	if len(m.Payload) > maxEcho && !a.link.opt.NoProof {
@@ -85,8 +85,8 @@ func (a *announcer) birthNotice(short bool) notice {
 	return notice{Message: m, kind: kindBirth}
 }
 
-// onBirth takes a message on our own agent/info. Other clients may be allowed to
-// publish there: a message that does not have our form counts as no birth.
+// onBirth handles a message on our own topic agent/info. Other clients may be allowed to
+// publish there, so a boot that does not have our form is ignored.
 func (a *announcer) onBirth(m mqtt.Message) {
 	var b struct{ Boot string }
 	if json.Unmarshal(m.Payload, &b) != nil || !bootForm.MatchString(b.Boot) {
@@ -97,7 +97,7 @@ func (a *announcer) onBirth(m mqtt.Message) {
 	case !m.Retain:
 		a.replaceBirth()
 	case b.Boot == "":
-	case !a.birthSeenBefore && b.Boot != a.link.opt.Boot: // of our own earlier start, perhaps
+	case !a.birthSeenBefore && b.Boot != a.link.opt.Boot: // probably of our own earlier start
 		if !a.link.announced.cleared {
 			a.link.announced.cleared = true
 			a.clear(m.Payload)
@@ -107,7 +107,7 @@ func (a *announcer) onBirth(m mqtt.Message) {
 	}
 }
 
-// replaceBirth publishes our birth again: another stands in its place.
+// replaceBirth publishes our birth again, because another message has replaced it.
 func (a *announcer) replaceBirth() {
 	if now := time.Now(); a.announced && a.birth.at.IsZero() && now.Sub(a.rebornAt) >= rebirthEvery {
 		a.rebornAt = now
@@ -115,8 +115,8 @@ func (a *announcer) replaceBirth() {
 	}
 }
 
-// beginShort begins with the forms that the previous start found to get through:
-// the whole ones are tried later.
+// beginShort makes this start begin with the short forms if the previous start had to use
+// them. The full forms are deferred.
 func (a *announcer) beginShort(previous []byte) {
 	var was birth
 	if json.Unmarshal(previous, &was) != nil {
@@ -137,39 +137,39 @@ func (a *announcer) beginShort(previous []byte) {
 	}
 }
 
-// clear takes away what the previous birth lists and this start does not feed.
+// clear clears what the previous birth lists and this start does not publish.
 func (a *announcer) clear(previous []byte) {
 	a.beginShort(previous)
-	if a.link.opt.NoRetain { // an empty message would clear nothing, and be taken for a state
+	if a.link.opt.NoRetain { // an empty message would clear nothing and look like a state
 		return
 	}
 	for _, m := range cleanup(previous, a.link.opt) {
 		a.link.notices.clears.all = append(a.link.notices.clears.all, notice{Message: m})
 	}
-	if a.announced { // it came late: the birth stands on top again
+	if a.announced { // the previous birth came late: publish ours again after the clears
 		a.announced = false
 		a.announce()
 	}
 }
 
-// onHomeAssistantStatus takes what Home Assistant says of itself. What is retained is from
-// before this session, in which it was told already.
+// onHomeAssistantStatus handles the status of Home Assistant: after its start, the
+// announcement becomes due again. A retained status is from before this session, which has
+// announced anyway.
 func (a *announcer) onHomeAssistantStatus(m mqtt.Message) {
-	old := m.Retain && !a.out.hasReasonCodes // MQTT 5 sends nothing old, and marks what the broker shall keep
+	old := m.Retain && !a.out.hasReasonCodes // with MQTT 5 old messages are not sent, and Retain is as published
 	if a.link.opt.homeStarted(m) && !old && a.discovery.at.IsZero() {
 		a.discovery.at = time.Now().Add(rediscoverAfter())
 	}
 }
 
-// restateAfter is how long Home Assistant has to subscribe to the topics that were
-// announced.
+// restateAfter is the time for Home Assistant to subscribe to the announced topics.
 const restateAfter = 5 * time.Second
 
-// restateEvery bounds how long who subscribes waits for what is true now where the
-// broker retains nothing: a door may not move for a year.
+// restateEvery limits how long a new subscriber waits for current states without retained
+// messages: a door may not move for a year.
 const restateEvery = 10 * time.Minute
 
-// restateIn makes the states due again, if the broker retains nothing.
+// restateIn makes the states due again after a time, if the broker retains nothing.
 func (a *announcer) restateIn(d time.Duration) {
 	if a.link.opt.NoRetain {
 		a.restate.at = time.Now().Add(d)
@@ -184,9 +184,8 @@ func (a *announcer) reassert(now time.Time) {
 	}
 }
 
-// discoveryNotice makes the announcement of the whole device. If the broker retains
-// nothing, the entities have neither an availability nor a state until both are
-// published again: see restateNotice.
+// discoveryNotice makes the announcement of the whole device. If the broker retains nothing,
+// restateNotice follows: without it the entities would have no availability and no state.
 func (a *announcer) discoveryNotice() notice {
 	a.restateIn(restateAfter)
 	return notice{Message: a.link.opt.Discovery()}
@@ -202,12 +201,12 @@ func (a *announcer) restateNotice() notice {
 // rediscoverWithin bounds rediscoverAfter.
 const rediscoverWithin = 10 * time.Second
 
-// rediscoverAfter is a random time to wait before announcing again after a start of
-// Home Assistant: it is busy then, and all its devices receive its birth message at
-// the same moment.
+// rediscoverAfter returns a random time to wait before announcing again after a start of
+// Home Assistant, which is busy then. All devices get its birth at the same moment.
 func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
 
-// singleNotice makes the first of them; the others follow.
+// singleNotice makes the announcement of the first entity, and puts those of the others into
+// a.entities.
 func (a *announcer) singleNotice() notice {
 	msgs := a.link.opt.entities()
 	a.entities.all = nil
@@ -217,8 +216,8 @@ func (a *announcer) singleNotice() notice {
 	return notice{Message: msgs[0]}
 }
 
-// announcedSingly takes note that all singles got through: the next start has to
-// know of them.
+// announcedSingly records that all entities were announced one by one. The birth says so,
+// for the next start.
 func (a *announcer) announcedSingly() {
 	if !a.link.announced.split {
 		a.link.announced.split = true
@@ -226,8 +225,9 @@ func (a *announcer) announcedSingly() {
 	}
 }
 
-// announcedWhole takes note that the announcement of all got through. While
-// singles stand beside it, Home Assistant refuses its entities.
+// announcedWhole records that the announcement of the whole device was acknowledged. If
+// entities were announced one by one before, these announcements are cleared: as long as
+// they exist, Home Assistant rejects the same entities of the device.
 func (a *announcer) announcedWhole() {
 	if !a.link.announced.split {
 		return
@@ -241,7 +241,7 @@ func (a *announcer) announcedWhole() {
 	a.birth.now()
 }
 
-// confirmed takes note that a notice got through.
+// confirmed handles the confirmation of a notice.
 func (a *announcer) confirmed(id noticeID) {
 	switch id {
 	case a.entities.group:
@@ -251,7 +251,8 @@ func (a *announcer) confirmed(id noticeID) {
 	}
 }
 
-// proven takes note that acknowledgements are proven: the broker has our birth.
+// proven is called when the canary has proven the acknowledgements of this session: if our
+// birth was acknowledged, the broker has it.
 func (a *announcer) proven() {
 	r := &a.link.announced.rival
 	r.born = r.born || a.birthAcked

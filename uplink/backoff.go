@@ -12,63 +12,64 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// A pace is how attempts to connect follow each other: within a bound that doubles.
+// A pace is an exponential backoff: the limit of the random wait doubles from first to max.
 type pace struct{ first, max time.Duration }
 
 var (
-	paceLink    = pace{time.Second, time.Minute}           // the broker is not reached
-	paceBusy    = pace{5 * time.Second, 5 * time.Minute}   // the broker says it is not available
-	paceRefused = pace{30 * time.Second, 15 * time.Minute} // a person has to mend it
-	paceRival   = pace{time.Minute, 15 * time.Minute}      // another client uses our client ID: it is not fought
+	paceLink    = pace{time.Second, time.Minute}           // the broker cannot be reached
+	paceBusy    = pace{5 * time.Second, 5 * time.Minute}   // the broker says that it is not available
+	paceRefused = pace{30 * time.Second, 15 * time.Minute} // a person has to fix something
+	paceRival   = pace{time.Minute, 15 * time.Minute}      // connecting ends the session of another client
 )
 
 const (
 	// DefaultWithin is the usual Options.Within.
 	DefaultWithin = 5 * time.Second
-	maxTurn       = time.Minute // between two attempts at a broker that closes or refuses
+	maxSlot       = time.Minute // between two attempts after the broker closed or refused
 
-	youngOutage   = 2 * time.Minute // for how long an outage is expected to end at any moment
-	stableSession = time.Minute     // how long a session lasts that worked
-	usefulSession = 2 * time.Second // how long one lasts that was worth its connection
+	youngOutage   = 2 * time.Minute // after this time an outage is expected to last, and attempts become rare
+	stableSession = time.Minute     // a session that lasts so long has worked
+	usefulSession = 2 * time.Second // a session that lasts so long was worth its connection
 
-	// shortCycle is how long a session that was reset and the wait after it take
-	// together, on average: at most 30 connections in 200 s, with the first and
-	// one that longer ones have saved. Where none is ever up chance may add some: 36.
+	// shortCycle is the minimum average time of a session that ends by a reset, with the
+	// wait after it. It limits connections to 30 in 200 s, with the first one and one that
+	// longer cycles have saved. If no session is ever up, random waits may allow 36.
 	shortCycle = 7200 * time.Millisecond
 )
 
-// A backoff says how long to wait before the next attempt to connect.
+// A backoff computes how long to wait before the next attempt to connect.
 //
-// Two cases are distinguished by what happened. Our own link was away: nobody else
-// waits for the same moment, and each second is an attempt. Or the broker closed or
-// refused: a fleet waits for it, and each agent has its turn.
+// There are two cases. If only our own link was down, no other agent waits for the same
+// moment, and there is an attempt each second. If the broker closed or refused the
+// connection, a fleet may wait for it. Then time is divided into slots of equal length,
+// and each agent connects at its own phase of a slot.
 type backoff struct {
-	turn   time.Duration          // between two attempts at a broker while its outage is young
-	phase  float64                // of our attempts in a turn, from 0 to 1
-	bounds map[pace]time.Duration // of each pace since the last stable session
+	slot   time.Duration          // between two attempts while the outage of the broker is young
+	phase  float64                // when our attempt comes in a slot, from 0 to 1
+	bounds map[pace]time.Duration // current limit of each pace; cleared by a stable session
 	began  time.Time              // of the outage; zero: no attempt has failed yet
-	spare  time.Duration          // how much longer than shortCycle the latest cycles took, at most one
+	spare  time.Duration          // how much longer than shortCycle recent cycles took; at most shortCycle
 }
 
-// newBackoff is for an agent whose attempts at a broker come within some time, nine
-// of ten of them: a tenth more spreads a fleet further.
+// newBackoff returns the backoff of an agent. Nine of ten attempts of a fleet come within
+// a time after the broker is back; the slot is a ninth longer to spread a fleet further.
 func newBackoff(clientID string, within time.Duration) *backoff {
 	if within <= 0 {
 		within = DefaultWithin
 	}
-	return &backoff{turn: min(within*10/9, maxTurn), phase: phaseOf(clientID), bounds: map[pace]time.Duration{},
+	return &backoff{slot: min(within*10/9, maxSlot), phase: phaseOf(clientID), bounds: map[pace]time.Duration{},
 		spare: shortCycle}
 }
 
-// phaseOf is when in a turn an agent is due. Agents whose client IDs differ in a
-// number at their end are spread evenly, by the golden ratio: of a thousand, in turns
-// of 22 s, 45 or 46 come in a second. Others are spread by chance, up to 79.
+// phaseOf returns the phase of an agent. Agents whose client IDs differ in a number at the
+// end are spread evenly, by the golden ratio: of a thousand agents with slots of 22 s, 45
+// or 46 connect in each second. Others are spread by a hash, with up to 79 in a second.
 func phaseOf(clientID string) float64 {
 	name := strings.TrimRight(clientID, "0123456789")
 	number, _ := strconv.ParseUint(clientID[len(name):], 10, 64) // too long a number counts as the largest
 	hash := fnv.New64a()
 	if len(clientID)-len(name) > maxNumber {
-		name, number = clientID, 0 // a serial number
+		name, number = clientID, 0 // a serial number is hashed with the name
 	}
 	hash.Write([]byte(name))
 	offset := float64(mix(hash.Sum64())) / (1 << 64)
@@ -76,11 +77,12 @@ func phaseOf(clientID string) float64 {
 	return phase
 }
 
-// maxNumber is how many digits a number has by which somebody counts agents.
+// maxNumber is how many digits a number at the end of a client ID may have to count agents.
+// With more digits it is a serial number.
 const maxNumber = 6
 
-// mix spreads the bits of a hash: those of FNV hardly change in front when the end
-// of a name does (the last step of MurmurHash3).
+// mix spreads the bits of a hash, as the last step of MurmurHash3 does: the high bits of
+// FNV hardly change with the end of a name.
 func mix(h uint64) uint64 {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
@@ -89,20 +91,21 @@ func mix(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// after is how long to wait after a failure, or after a session in which the broker
-// acknowledged something for some time. alone says that nobody else waits for the
-// same moment: a link that is back may end the wait.
+// after returns how long to wait after a failed attempt or the end of a session. up is the
+// time since the first acknowledgement of the session; 0: there was none. alone means that
+// only our link was down, so no fleet waits for the same moment, and the wait may end early
+// when the link is back.
 //
-// A broker that ends every session and a link that breaks every few seconds are
-// distinguished by who ended it, and when. A close and a protocol error are the
-// broker's: the first wait is a turn, and each further one may skip twice as many
-// turns. A reset comes from something at the other end that is alive: the broker that
-// leaves what we sent unread, or a NAT or a proxy on a link that breaks. One right
-// after the connection, in less than usefulSession, is as good as a close. A later one
-// of a session that was not stable is nobody else's: the link is used, but for one
-// connection in shortCycle at most. A link that is reset every 5 s is used for 60 % of
-// the time. A link that just goes silent is nobody's doing: the next attempt comes
-// within a second.
+// It distinguishes a broker that ends every session from a link that breaks every few
+// seconds by how and when the session ended:
+//   - A close or a protocol error comes from the broker. The first wait is one slot, and
+//     with each further one the number of slots that may be skipped doubles.
+//   - A reset comes from the broker, if it closed a socket with unread data, or from a NAT
+//     or a proxy on a bad link. Before usefulSession it is treated as a close. Later, in a
+//     session that was not stable, the link is used again soon, but with at most one
+//     connection in shortCycle. So a link that is reset every 5 s is used 60 % of the time.
+//   - A link that becomes silent has failed by itself: the next attempt comes within a
+//     second.
 func (b *backoff) after(now time.Time, err error, up time.Duration) (wait time.Duration, alone bool) {
 	p := paceOf(err)
 	if p != paceLink {
@@ -122,15 +125,15 @@ func (b *backoff) after(now time.Time, err error, up time.Duration) (wait time.D
 		}
 		return jitter(b.double(p)), true
 	}
-	turns := pace{b.turn, maxTurn}
+	slots := pace{b.slot, maxSlot}
 	switch {
-	case up == 0 && young && b.bounds[turns] <= b.turn:
-		return b.untilTurn(now, 1), false
+	case up == 0 && young && b.bounds[slots] <= b.slot:
+		return b.untilSlot(now, 1), false
 	case mqtt.IsReset(err) && usefulSession <= up && up < stableSession:
-		b.bounds[turns] /= 4
+		b.bounds[slots] /= 4
 		wait = jitter(p.first)
 	default:
-		wait = b.untilTurn(now, b.double(turns)/b.turn)
+		wait = b.untilSlot(now, b.double(slots)/b.slot)
 	}
 	if up > 0 && mqtt.IsReset(err) {
 		wait += b.spend(up + wait)
@@ -138,32 +141,33 @@ func (b *backoff) after(now time.Time, err error, up time.Duration) (wait time.D
 	return wait, false
 }
 
-// double is the next bound of a pace.
+// double doubles the limit of a pace and returns it.
 func (b *backoff) double(p pace) time.Duration {
 	b.bounds[p] = max(p.first, min(2*b.bounds[p], p.max))
 	return b.bounds[p]
 }
 
-// jitter is a time at random up to a bound.
+// jitter returns a random time up to a bound.
 func jitter(bound time.Duration) time.Duration { return rand.N(bound) + 1 }
 
-// sameTurn is how long an attempt may have begun before its time by the wall clock.
-const sameTurn = 10 * time.Millisecond
+// slotTolerance is how much too early, by the wall clock, an attempt may have been made.
+const slotTolerance = 10 * time.Millisecond
 
-// untilTurn is how long it is until one of our next turns, of so many. Turns are those of the wall clock,
-// so agents that find out at different times that the broker has gone are spread all
-// the same. Where clocks differ they are spread by chance. Who waits for longer than
-// a turn skips some: then too no second gets more than its share.
-func (b *backoff) untilTurn(now time.Time, of time.Duration) time.Duration {
-	since := time.Duration(now.UnixNano() % int64(b.turn))
-	wait := time.Duration(b.phase*float64(b.turn)) - since
-	if wait <= sameTurn {
-		wait += b.turn
+// untilSlot returns the time until our phase in one of the next slots, chosen at random
+// among so many. Slots follow the wall clock, so agents are spread even if they notice at
+// different times that the broker is gone. If their clocks differ they are spread at
+// random. Longer waits are whole numbers of slots, so they do not change the spread.
+func (b *backoff) untilSlot(now time.Time, among time.Duration) time.Duration {
+	since := time.Duration(now.UnixNano() % int64(b.slot))
+	wait := time.Duration(b.phase*float64(b.slot)) - since
+	if wait <= slotTolerance {
+		wait += b.slot
 	}
-	return wait + b.turn*rand.N(of)
+	return wait + b.slot*rand.N(among)
 }
 
-// spend takes note of a cycle, and returns how much longer it has to take.
+// spend records the time of a cycle, and returns how much to add to it so that the average
+// is at least shortCycle.
 func (b *backoff) spend(cycle time.Duration) (longer time.Duration) {
 	b.spare = min(b.spare+cycle-shortCycle, shortCycle)
 	longer = max(0, -b.spare)
@@ -171,13 +175,14 @@ func (b *backoff) spend(cycle time.Duration) (longer time.Duration) {
 	return longer
 }
 
-// isAlone says that our own link was away: the broker could not be reached, or a
-// session that had worked ended without a word from the other end.
+// isAlone reports whether only our own link was down: the broker could not be reached, or
+// a session that had worked ended without a close or a reset from the other end.
 func isAlone(err error, up time.Duration) bool {
 	return !byBroker(err) && !mqtt.IsReset(err) && (up > 0 || mqtt.IsUnreachable(err))
 }
 
-// byBroker says that the broker ended the connection, or made us do so.
+// byBroker reports whether the broker ended the connection, or violated the protocol so
+// that we did.
 func byBroker(err error) bool {
 	var wrong *mqtt.ProtocolError
 	var ended *mqtt.DisconnectError

@@ -26,7 +26,7 @@ var (
 // oldOutage is the age of an outage that is not young.
 const oldOutage = youngOutage + time.Minute
 
-// backoffOf is the backoff of one agent, with the usual turns.
+// backoffOf is the backoff of one agent, with the usual slots.
 func backoffOf(id string) *backoff { return newBackoff(id, DefaultWithin) }
 
 // noon is when the outages of these tests begin.
@@ -60,29 +60,29 @@ func TestAnAgentAloneTriesEachSecond(t *testing.T) {
 func TestABrokerIsTriedOncePerTurn(t *testing.T) {
 	b, now := backoffOf("pi"), noon
 	wait, _ := b.after(now, errClosed, time.Hour)
-	if wait > b.turn+sameTurn {
-		t.Errorf("the first wait is %v, a turn %v", wait, b.turn)
+	if wait > b.slot+slotTolerance {
+		t.Errorf("the first wait is %v, a slot %v", wait, b.slot)
 	}
 	for now = now.Add(wait); now.Before(noon.Add(youngOutage)); now = now.Add(wait) {
-		if wait, _ = b.after(now, refusedError, 0); (wait - b.turn).Abs() > time.Microsecond {
-			t.Fatalf("%v into the outage it waits %v, want a turn of %v", now.Sub(noon), wait, b.turn)
+		if wait, _ = b.after(now, refusedError, 0); (wait - b.slot).Abs() > time.Microsecond {
+			t.Fatalf("%v into the outage it waits %v, want a slot of %v", now.Sub(noon), wait, b.slot)
 		}
 	}
 	for range 10 {
 		wait, alone := b.after(now, refusedError, 0)
-		if alone || wait > maxTurn+b.turn {
+		if alone || wait > maxSlot+b.slot {
 			t.Errorf("waits %v, alone: %v", wait, alone)
 		}
 		now = now.Add(wait)
 	}
-	if bound := b.bounds[pace{b.turn, maxTurn}]; bound != maxTurn {
-		t.Errorf("after ten more attempts a turn is %v", bound)
+	if bound := b.bounds[pace{b.slot, maxSlot}]; bound != maxSlot {
+		t.Errorf("after ten more attempts a slot is %v", bound)
 	}
 }
 
 func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 	broken := fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK"))
-	usual := backoffOf("pi").turn
+	usual := backoffOf("pi").slot
 	const none = time.Duration(-1) // no bound, and not alone
 	for _, c := range []struct {
 		what string
@@ -94,14 +94,14 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 		{"a link that is cut before the broker answers", errRoute, 0, 0},
 		{"a name that is not found", &net.DNSError{Name: "broker"}, 0, 0},
 		{"nothing answers", fmt.Errorf("no mqtt connection in 15s: %w", context.DeadlineExceeded), 0, 0},
-		{"one server is out of reach and the other refuses", fmt.Errorf("%w; %w", errRoute, refusedError), 0, maxTurn},
-		{"a broker that closes at once", errClosed, 10 * time.Second, maxTurn},
-		{"a broker that closes before it answers", errClosed, 0, maxTurn},
-		{"a broker that resets at once", errPeerReset, 300 * time.Millisecond, maxTurn},
+		{"one server is out of reach and the other refuses", fmt.Errorf("%w; %w", errRoute, refusedError), 0, maxSlot},
+		{"a broker that closes at once", errClosed, 10 * time.Second, maxSlot},
+		{"a broker that closes before it answers", errClosed, 0, maxSlot},
+		{"a broker that resets at once", errPeerReset, 300 * time.Millisecond, maxSlot},
 		{"a link on which a NAT resets", errPeerReset, 5 * time.Second, none},
-		{"a broker that breaks the protocol", broken, 10 * time.Second, maxTurn},
+		{"a broker that breaks the protocol", broken, 10 * time.Second, maxSlot},
 		{"a broker that closes after a stable session", errClosed, time.Minute, usual},
-		{"what nobody has thought of", errors.New("?"), 0, maxTurn},
+		{"what nobody has thought of", errors.New("?"), 0, maxSlot},
 		{"a refusal", &mqtt.RefusedError{Code: 5}, 0, 15 * time.Minute},
 		{"a broker that is busy", &mqtt.RefusedError{Code: 3}, 0, 5 * time.Minute},
 		{"a broker that shuts down", &mqtt.DisconnectError{Code: 0x8b}, time.Minute, usual},
@@ -208,7 +208,7 @@ func TestSessionsThatAreEndedAgainAndAgainAreRare(t *testing.T) {
 				wait, _ := b.after(noon.Add(at+lasts), err, lasts)
 				at += lasts + wait
 			}
-			// One that is never up takes a turn each, 22 in the first two minutes, and then by
+			// One that is never up takes a slot each, 22 in the first two minutes, and then by
 			// chance: 31 came in one of some hundred runs.
 			if n > 30 && (lasts > 0 || n > 36) {
 				t.Errorf("%v after %v: %d connections in 200 s", err, lasts, n)

@@ -8,24 +8,23 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// A birth is the payload of agent/info: what an agent is, and which streams it
-// publishes. The next start of the agent reads it, to clear what is configured no
-// longer.
+// A birth is the payload of agent/info: a description of the agent and its streams. The next
+// start of the agent reads it, to clear what is not configured any more.
 type birth struct {
 	Version   string                 `json:"version"`
 	Boot      string                 `json:"boot"`
 	Hardware  string                 `json:"hardware"`
 	Topics    *birthTopics           `json:"topics,omitempty"`    // absent: the default ones
 	Discovery string                 `json:"discovery,omitempty"` // Home Assistant's prefix; empty: not announced
-	Split     bool                   `json:"split,omitempty"`     // to Home Assistant, entity by entity
+	Split     bool                   `json:"split,omitempty"`     // announced to Home Assistant entity by entity
 	Drain     birthDrain             `json:"drain"`
-	Truncated bool                   `json:"truncated,omitempty"` // the streams are left out
+	Truncated bool                   `json:"truncated,omitempty"` // without the streams
 	Streams   map[string]birthStream `json:"streams"`
 }
 
 const (
-	maxBirth = mqtt.MaxInbound - 4<<10 // bytes of the payload: the next start reads it
-	maxEcho  = 32 << 10                // bytes of a birth that is worth hearing again
+	maxBirth = mqtt.MaxInbound - 4<<10 // bytes of the payload, so that the next start can receive it
+	maxEcho  = 32 << 10                // bytes; we unsubscribe before a larger birth is published
 )
 
 // birthTopics are patterns, as in the configuration.
@@ -34,9 +33,9 @@ type birthTopics struct {
 	State   string `json:"state"`
 }
 
-// birthDrain is the pace of the backlog, for whoever has to keep up with it.
+// birthDrain tells subscribers how fast the backlog is sent.
 type birthDrain struct {
-	Rate      any `json:"rate"`                 // as in the configuration: auto, or readings a second; 0: any
+	Rate      any `json:"rate"`                 // as in the configuration: auto, or readings per second; 0: no limit
 	PerSecond int `json:"per_second,omitempty"` // of auto: at least, after the burst
 	Burst     int `json:"burst,omitempty"`
 }
@@ -82,7 +81,7 @@ func birthOf(o Options) birth {
 	return b
 }
 
-// short is a birth that gets through where the whole one is too large.
+// short returns the birth without the streams, for when the full one is too large.
 func (b birth) short() birth {
 	b.Streams, b.Truncated = map[string]birthStream{}, true
 	return b

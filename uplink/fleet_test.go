@@ -150,7 +150,7 @@ func perSecond(times []time.Time) (most int) {
 	return most
 }
 
-// TestAFleetSparesItsBroker: a thousand agents that take turns of 20 s, whose broker
+// TestAFleetSparesItsBroker: a thousand agents that have slots of 20 s, whose broker
 // is away for more than a minute; then for ten minutes, after which they have more to tell than
 // the broker can hand on at once, so there they are told to go slowly. One
 // reading a second each is the broker's rate by the number of agents, less what

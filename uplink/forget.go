@@ -12,14 +12,14 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-const retainedWait = 3 * time.Second // for a retained message; there may be none
+const retainedWait = 3 * time.Second // how long to wait for a retained message that may not exist
 
-// Forget clears what the broker retains of this agent: the announcement to Home
-// Assistant, the states, and, if whole, what agent/... says of it. It is for a
-// node that is taken out of service. It returns the topics that it cleared.
+// Forget clears what the broker retains of this agent, for a node that is taken out of
+// service: the announcement to Home Assistant, the states and, if whole, the topics
+// agent/.... It returns the topics that it cleared, also with an error.
 //
-// The session has a client ID of its own, so that an agent that runs is not
-// taken over, except by a broker that makes client IDs of user names.
+// It uses another client ID than the agent, so that it does not end the session of a
+// running agent. With a broker that uses user names as client IDs it does.
 func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err error) {
 	if o.NoRetain {
 		return nil, errors.New("mqtt.retain is false: the broker keeps nothing that could be cleared")
@@ -50,13 +50,13 @@ func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err e
 	return topics, nil
 }
 
-// forgetting is what to publish so that nothing is left: what the last birth
-// lists, and what the configuration has now.
+// forgetting returns the messages that clear everything that the last birth lists and that
+// the configuration has now.
 func (o Options) forgetting(previous []byte, whole bool) []mqtt.Message {
 	nothing := o
 	nothing.Streams, nothing.HomeAssistant = nil, HomeAssistant{}
 	var was birth
-	json.Unmarshal(previous, &was) // what is no birth lists nothing
+	json.Unmarshal(previous, &was) // after an error it lists nothing
 	mine := birthOf(o)
 	mine.Split = was.Split
 	msgs := cleanup(mine.json(), nothing)
@@ -76,8 +76,8 @@ func (o Options) forgetting(previous []byte, whole bool) []mqtt.Message {
 	})
 }
 
-// retained returns what the broker retains on a topic, nothing if that does not
-// come in time.
+// retained returns the payload that the broker retains on a topic, or nil if none comes
+// within retainedWait.
 func retained(ctx context.Context, conn Conn, topic string) ([]byte, error) {
 	if err := await(ctx, conn, conn.Subscribe(topic)); err != nil {
 		return nil, err

@@ -2,20 +2,19 @@ package uplink
 
 import "time"
 
-// correctEvery is the shortest time between two corrections: another client that
-// publishes "offline" all the time is not a late will, and must not cost more.
+// correctEvery is the least time between two corrections. It limits the traffic if another
+// client publishes "offline" all the time.
 const correctEvery = time.Second
 
-// A lateWill is one that the broker publishes when it notices that an earlier
-// connection is dead, which may be after we are back. Then "online" is published
-// again. The first "online" is that at the start of the session. All fields
-// belong to the goroutine of the session.
+// A lateWill is the source of "online" on agent/status. It publishes it at the start of a
+// session, and again after a late will: the broker may notice only then that our previous
+// connection is dead, and publish "offline". Only the goroutine of the session uses it.
 type lateWill struct {
 	once
 	link      *Link
 	online    bool      // "online" was published in this session
-	echoed    bool      // it was heard since it was published last
-	corrected time.Time // when it was last published again; zero: never
+	echoed    bool      // the last "online" has come back
+	corrected time.Time // when "online" was last published again; zero: never
 }
 
 func newLateWill(l *Link) *lateWill {

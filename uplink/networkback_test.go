@@ -66,7 +66,7 @@ func TestAConnectionThatWorksIsKept(t *testing.T) {
 }
 
 // TestANetworkThatIsBackEndsTheWait of an agent whose own link was away, also after
-// minutes. One that waits for a broker with others keeps its turn.
+// minutes. One that waits for a broker with others keeps its slot.
 func TestANetworkThatIsBackEndsTheWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error

@@ -7,14 +7,13 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// suspectWait is how long after the start of a session a notice that sessions
-// ended with waits for the backlog, at most. Then what is in flight is awaited
-// for its sake.
+// suspectWait is how long after the start of a session a suspected notice waits for the
+// backlog. After that the backlog waits until nothing is in flight and the suspect was sent.
 const suspectWait = 30 * time.Second
 
-// notices send what the agent says of itself in a session, and its
-// subscriptions, in the order of two lists. A notice that sessions ended with is a
-// suspect: see noticeRecords. All fields belong to the goroutine of the session.
+// notices sends the notices of one session, in the order of two lists. A notice that was in
+// flight when a session ended is a suspect: see noticeRecords. Only the goroutine of the
+// session uses it.
 type notices struct {
 	link      *Link
 	out       *outgoing
@@ -25,21 +24,21 @@ type notices struct {
 	readStatus, readInfo, readHome once // subscriptions
 	readOrders                     []once
 
-	urgent []source // routine readings wait for them: they need little room, and may take that of an alarm
+	urgent []source // are sent before routine readings; they are small and may use the room for alarms
 	others []source
-	proof  []source // of the urgent ones: the canary and its subscription
-	all    []source
+	proof  []source // the canary and its subscription, which are also in urgent
+	all    []source // urgent and others
 
-	unconfirmed []sentMessage // at QoS 0, and nothing was acknowledged behind them; the latest of each
+	unconfirmed []sentMessage // the last of each notice sent at QoS 0 after which nothing was acknowledged yet
 }
 
-// noticeMemory is what outlives a session. It belongs to the goroutine of the
-// session.
+// noticeMemory is the state of notices that lives longer than a session. Only the goroutine
+// of the session uses it.
 type noticeMemory struct {
 	records      noticeRecords
-	acked        map[noticeID]bool // were acknowledged once
-	clears       noticeList        // take away what an earlier start left with the broker
-	suspectFirst bool              // a session begins with a suspect, not with the history, until anything is answered
+	acked        map[noticeID]bool // notices that were acknowledged at least once
+	clears       noticeList        // clear what an earlier start has retained on the broker
+	suspectFirst bool              // send a suspect before alarms until the broker answers anything
 }
 
 func newNoticeMemory() noticeMemory {
@@ -47,14 +46,14 @@ func newNoticeMemory() noticeMemory {
 		clears: noticeList{group: noticeID{form: formClears}}}
 }
 
-// subscription is the source of a subscription. live is as in notice.
+// subscription returns the source of a subscription. live is as in notice.
 func (m *noticeMemory) subscription(topic string, live bool) once {
 	n := notice{Message: mqtt.Message{Topic: topic}, kind: kindSubscription, live: live}
 	return newOnce(m.records, noticeForm{noticeID{topic, formSubscription}, func() notice { return n }})
 }
 
-// either is the source of a notice that has a full and a short form.
-func (m *noticeMemory) either(topic string, make func(short bool) notice) once {
+// fullOrShort returns the source of a notice that has a full and a short form.
+func (m *noticeMemory) fullOrShort(topic string, make func(short bool) notice) once {
 	return newOnce(m.records, noticeForm{noticeID{topic: topic}, func() notice { return make(false) }},
 		noticeForm{noticeID{topic, formShort}, func() notice { return make(true) }})
 }
@@ -78,8 +77,8 @@ func newNotices(l *Link, out *outgoing, c *canary, w *lateWill, a *announcer, h 
 	return n
 }
 
-// subscribe makes the subscriptions due: to orders, to what others may say in our name,
-// to the canary, and to what Home Assistant says of itself.
+// subscribe makes the subscriptions due: to orders, the canary, our own status and birth
+// (to notice other clients that publish there), and the status of Home Assistant.
 func (n *notices) subscribe() {
 	for i := range n.readOrders {
 		n.readOrders[i].now()
@@ -97,8 +96,8 @@ func (n *notices) subscribe() {
 	}
 }
 
-// due is when the next notice is due that is not due yet, or when one that goes
-// alone may go: see isolating and sendSuspect.
+// due returns when the next notice becomes due, or when a suspect may be sent: see isolating
+// and sendSuspect.
 func (n *notices) due(now time.Time) (next time.Time) {
 	for _, src := range n.all {
 		next = earliest(next, ifAfter(src.due(), now))
@@ -109,15 +108,14 @@ func (n *notices) due(now time.Time) (next time.Time) {
 	return next
 }
 
-// sent takes note that a message at QoS 0 was written: it is confirmed by the
-// next acknowledgement.
+// sent records that a message at QoS 0 was written. The next acknowledgement confirms it.
 func (n *notices) sent(f *sentMessage) {
 	n.out.window.gone(f.slot)
 	n.unconfirmed = append(slices.DeleteFunc(n.unconfirmed, f.sameNotice), *f)
 }
 
-// sendNotice sends a notice of these sources, if one is due that nothing speaks
-// against.
+// sendNotice sends the first due notice of these sources that is no suspect, and reports
+// whether there was one.
 func (n *notices) sendNotice(list []source) bool {
 	src := n.pick(list, false)
 	if src == nil {
@@ -127,8 +125,8 @@ func (n *notices) sendNotice(list []source) bool {
 	return true
 }
 
-// pick returns the first source whose notice is due and is a suspect, or is
-// none; of suspects, the one that the fewest sessions ended with.
+// pick returns the first source whose notice is due and is no suspect or, with suspect, the
+// one among the due suspects with the fewest ended sessions; nil if there is none.
 func (n *notices) pick(list []source, suspect bool) (best source) {
 	now := time.Now()
 	for _, src := range list {
@@ -146,9 +144,9 @@ func (n *notices) pick(list []source, suspect bool) (best source) {
 	return best
 }
 
-// pickSuspect returns the source of a suspect that is due, and whether routine
-// readings wait for it: what belongs to the proof goes first, once the broker
-// has answered anything.
+// pickSuspect returns the source of a due suspect, nil if there is none. urgent means that
+// routine readings wait for it: once the broker has answered anything, the suspects among
+// the proof come first.
 func (n *notices) pickSuspect() (src source, urgent bool) {
 	if n.out.answered && !n.canary.acksProven() {
 		if src := n.pick(n.proof, true); src != nil {
@@ -158,22 +156,23 @@ func (n *notices) pickSuspect() (src source, urgent bool) {
 	return n.pick(n.all, true), !n.out.answered && !n.canary.acksProven()
 }
 
-// asksForAnswer says that something that is no notice is to go first: a suspect
-// is not blamed where nothing is ever answered.
+// asksForAnswer reports whether a reading should be sent first because a suspect is due and
+// the broker has not answered anything yet. Without an answer, a later end of the session
+// says nothing about the suspect.
 func (n *notices) asksForAnswer() bool {
 	return len(n.link.notices.records) > 0 && !n.out.answered && !n.link.notices.suspectFirst &&
 		n.out.inflight.len() == 0 && n.pick(n.all, true) != nil
 }
 
-// beginsWithSuspect says that a suspect is to go before alarms, since the last
-// session that began with these was ended before anything was answered.
+// beginsWithSuspect reports whether a suspect should be sent before alarms, because the last
+// session that began with alarms ended before the broker answered anything.
 func (n *notices) beginsWithSuspect() bool {
 	return len(n.link.notices.records) > 0 && !n.out.answered && n.link.notices.suspectFirst &&
 		n.pick(n.all, true) != nil
 }
 
-// isolating says that nothing but alarms may go beside what is in flight: a
-// suspect is in flight, or its turn has come.
+// isolating reports whether only alarms may be sent now, because a suspect is in flight or
+// will be sent as soon as nothing is.
 func (n *notices) isolating() bool {
 	if len(n.link.notices.records) == 0 {
 		return false
@@ -185,7 +184,7 @@ func (n *notices) isolating() bool {
 	return src != nil && (urgent || time.Since(n.out.began) >= suspectWait)
 }
 
-// isolated is the suspect in flight; nil if there is none.
+// isolated returns the suspect in flight; nil if there is none.
 func (n *notices) isolated() *sentMessage {
 	if len(n.link.notices.records) == 0 {
 		return nil
@@ -193,16 +192,16 @@ func (n *notices) isolated() *sentMessage {
 	return n.out.isolated()
 }
 
-// sendSuspect sends a suspect, if nothing is in flight: if the session ends then,
-// it is to blame. Where there are always alarms in flight it does not wait for
-// them for ever.
+// sendSuspect sends a suspect if nothing is in flight, so that an end of the session shows
+// that it is the reason. After suspectWait it sends it although alarms are in flight,
+// because there may always be some.
 func (n *notices) sendSuspect() bool {
 	if len(n.link.notices.records) == 0 {
 		return false
 	}
 	if !n.out.answered && n.canary.acksProven() && !n.link.notices.suspectFirst &&
 		time.Since(n.out.began) < suspectWait {
-		return false // a reading may come, and the answer to it
+		return false // wait for a reading and the answer to it
 	}
 	for i := range n.out.inflight.len() {
 		if !n.out.inflight.at(i).alarm() || time.Since(n.out.began) < suspectWait {
@@ -214,7 +213,7 @@ func (n *notices) sendSuspect() bool {
 		return false
 	}
 	msg := src.take()
-	if msg.kind == kindOnce { // it is to be acknowledged
+	if msg.kind == kindOnce { // at QoS 0 there would be no acknowledgement
 		msg.kind, msg.AtMostOnce = kindOther, false
 	}
 	n.out.sendNotice(msg, true)

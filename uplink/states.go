@@ -11,24 +11,25 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// firstReadingTimeout is how long a stream may have no reading after the start,
-// before its state says so; three times its interval, if that is longer.
+// firstReadingTimeout is how long after the start a stream may have no reading before that
+// becomes its state. For a stream with a long interval it is three times the interval.
 const firstReadingTimeout = 30 * time.Second
 
-// states are the latest readings, one for each stream.
+// states holds the latest reading of each stream. Its methods may be called from any
+// goroutine.
 type states struct {
-	changed chan struct{} // holds one token: there is news
+	changed chan struct{} // has room for one token: a state is fresh
 
-	mu     sync.Mutex
+	mu     sync.Mutex        // guards the fields below
 	latest map[string]*state // by stream
-	order  []*state          // of latest, in the order of their first reading
-	fresh  []*state          // of latest, those whose reading was not taken yet
+	order  []*state          // the same states in the order of their first reading
+	fresh  []*state          // the states that next has not returned yet
 }
 
 // A state is the latest reading of a stream.
 type state struct {
 	sensors.Reading
-	isFresh bool // it is in fresh
+	isFresh bool // it is in states.fresh
 }
 
 // observe makes a reading the state of its stream.
@@ -36,19 +37,18 @@ func (s *states) observe(r sensors.Reading) {
 	s.mu.Lock()
 	s.setLocked(r)
 	s.mu.Unlock()
-	s.tell()
+	s.signal()
 }
 
-// tell puts a token into changed.
-func (s *states) tell() {
+// signal puts a token into changed.
+func (s *states) signal() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
 }
 
-// setLocked sets the latest reading of a stream, which is to be sent. The caller
-// holds mu.
+// setLocked sets the latest reading of a stream and marks it as fresh. The caller holds mu.
 func (s *states) setLocked(r sensors.Reading) {
 	st := s.latest[r.Stream]
 	if st == nil {
@@ -64,7 +64,7 @@ func (s *states) setLocked(r sensors.Reading) {
 	}
 }
 
-// refresh makes every state news, for the start of a session.
+// refresh marks every state as fresh, so that all are sent (again).
 func (s *states) refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +74,8 @@ func (s *states) refresh() {
 	}
 }
 
-// next takes the oldest news, but for streams that have to wait.
+// next returns the oldest fresh state, except of streams in one of the two sets. The state
+// is not fresh any more.
 func (s *states) next(wait, mutedStates map[string]bool) (r sensors.Reading, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +84,7 @@ func (s *states) next(wait, mutedStates map[string]bool) (r sensors.Reading, ok 
 			continue
 		}
 		if st.isFresh = false; i == 0 {
-			s.fresh = s.fresh[1:] // mostly: the rest need not move
+			s.fresh = s.fresh[1:] // the usual case: no copying
 		} else {
 			s.fresh = slices.Delete(s.fresh, i, i+1)
 		}
@@ -92,7 +93,7 @@ func (s *states) next(wait, mutedStates map[string]bool) (r sensors.Reading, ok 
 	return r, false
 }
 
-// of is the latest reading of a stream.
+// of returns the latest reading of a stream.
 func (s *states) of(stream string) (r sensors.Reading, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +114,7 @@ func (s *states) all() []sensors.Reading {
 	return all
 }
 
-// failing names the streams whose latest reading is a failure, in the order of
+// failing returns the names of streams whose latest reading is a failure, in the order of
 // their first reading.
 func (s *states) failing() []string {
 	s.mu.Lock()
@@ -127,35 +128,35 @@ func (s *states) failing() []string {
 	return names
 }
 
-// watchSilence gives each stream that has no reading in time a state that says
-// so. The broker may hold a state from before the start, and an old "closed"
-// must not stand beside "online".
+// watchSilence sets a state with an error for each stream that has no reading before its
+// timeout. It replaces a retained state of an earlier start: an old "closed" would look
+// valid while the agent is online. It returns after the last timeout or with ctx.
 func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, keeper *clock.Timekeeper) {
 	start := time.Now()
-	inTurn := make([]*sensors.Stream, len(streams)) // a thousand need no copies
+	byTimeout := make([]*sensors.Stream, len(streams)) // pointers: there may be a thousand
 	for i := range streams {
-		inTurn[i] = &streams[i]
+		byTimeout[i] = &streams[i]
 	}
-	slices.SortFunc(inTurn, func(a, b *sensors.Stream) int { return cmp.Compare(timeoutFor(a), timeoutFor(b)) })
-	for _, st := range inTurn {
+	slices.SortFunc(byTimeout, func(a, b *sensors.Stream) int { return cmp.Compare(timeoutFor(a), timeoutFor(b)) })
+	for _, st := range byTimeout {
 		clock.Sleep(ctx, time.Until(start.Add(timeoutFor(st))))
 		if ctx.Err() != nil {
 			return
 		}
-		s.silent(st, keeper.Now())
+		s.setSilent(st, keeper.Now())
 	}
 }
 
-// timeoutFor is firstReadingTimeout for one stream.
+// timeoutFor returns the timeout of one stream, see firstReadingTimeout.
 func timeoutFor(st *sensors.Stream) time.Duration { return max(firstReadingTimeout, 3*st.Every) }
 
-// silent makes the absence of a reading the state, unless there is one by now.
-func (s *states) silent(st *sensors.Stream, at clock.Stamp) {
+// setSilent sets the error state of a stream, unless it has a reading by now.
+func (s *states) setSilent(st *sensors.Stream, at clock.Stamp) {
 	s.mu.Lock()
 	if _, known := s.latest[st.Name]; !known {
 		s.setLocked(sensors.Reading{Stream: st.Name, Unit: st.Unit, Priority: st.Priority, At: at,
 			Err: "no reading since start"})
 	}
 	s.mu.Unlock()
-	s.tell()
+	s.signal()
 }

@@ -2,36 +2,36 @@ package uplink
 
 import "fmt"
 
-// A rival is another client with our client ID. The broker ends our connection
-// for its sake, which looks like any other loss. Only its birth on our own
-// agent/info is proof: we told the broker of ours, and find another there when
-// we are back, twice, with the broker there all the time. Once alone may be a
-// broker that was restored from an old state.
+// A rival is another client with our client ID. When it connects, the broker ends our
+// connection, which with MQTT 3.1.1 looks like any other loss. The proof is its birth on our
+// topic agent/info: in two sessions we find a birth of another boot in place of ours,
+// although the broker was always reachable. Once is not enough, because a broker may have
+// been restored from an old state.
 type rival struct {
-	born   bool   // the broker had our birth once
-	boot   string // of another's birth
-	seen   int    // sessions that found it
+	born   bool   // the broker has had our birth
+	boot   string // the boot in the other birth
+	seen   int    // in how many sessions it was found
 	proven bool
 }
 
-// A RivalError says that a connection was lost because another client uses our
-// client ID. It wraps nothing: the reason of the loss is joined to it.
+// A RivalError means that a connection was lost because another client uses our client ID.
+// It wraps nothing; it is joined with the error of the connection.
 type RivalError struct{ ClientID string }
 
 func (e *RivalError) Error() string {
 	return fmt.Sprintf("another client uses %q: give each a client_id of its own", e.ClientID)
 }
 
-// forget drops what is no proof any more: the broker was away.
+// forget discards what was found, because the broker was not reachable.
 func (r *rival) forget() { r.boot, r.seen = "", 0 }
 
-// foundRival takes what was retained on our own topic when the session began: our
-// birth, or another's. What comes later proves nothing: a client with our client
-// ID would have ended the session before it said anything.
+// foundRival handles the birth that was retained on our topic when the session began: ours
+// or that of a rival. A birth that comes later proves nothing: a rival would have ended our
+// session before it could publish.
 func (a *announcer) foundRival(boot string) {
 	r := &a.link.announced.rival
 	switch {
-	case boot == a.link.opt.Boot: // nobody was here in the meantime
+	case boot == a.link.opt.Boot: // no other client was connected in the meantime
 		*r = rival{born: r.born}
 		return
 	case a.rivalSeen == boot: // seen in this session already
