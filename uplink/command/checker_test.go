@@ -101,9 +101,9 @@ func TestAnOrderIsDoneOnce(t *testing.T) {
 	})
 }
 
-// TestWhatTheBrokerKeptIsNotDone: with MQTT 5 the session outlives a short loss of the link,
+// TestKeptOrderOfAResumedSessionIsRefused: with MQTT 5 the session outlives a short loss of the link,
 // and the broker sends what came meanwhile. An order that says how long it is valid may come.
-func TestWhatTheBrokerKeptIsNotDone(t *testing.T) {
+func TestKeptOrderOfAResumedSessionIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBench(t, Options{}, true)
 		time.Sleep(time.Hour)
@@ -115,7 +115,7 @@ func TestWhatTheBrokerKeptIsNotDone(t *testing.T) {
 		b.want("done", `{"state":"ON","id":"%s:7"}`, boot)
 		b.Granted()
 		b.want("refused unsure", `{"state":"ON","id":"a"}`) // behind the first of them
-		time.Sleep(quiet)
+		time.Sleep(doubtPeriod)
 		b.want("done", `{"state":"ON","id":"a"}`)
 	})
 }
@@ -133,7 +133,7 @@ func TestALateOrderIsNotDone(t *testing.T) {
 	})
 }
 
-func TestAClockThatNobodyVouchesForProvesNothing(t *testing.T) {
+func TestExpiryNeedsASynchronizedClock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBench(t, Options{}, false)
 		time.Sleep(time.Hour)
@@ -147,7 +147,7 @@ func TestAClockThatNobodyVouchesForProvesNothing(t *testing.T) {
 	})
 }
 
-func TestAfterASubscriptionOrdersWithoutIDAreDoubted(t *testing.T) {
+func TestOrderWithoutIDIsRefusedAfterSubscribing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBench(t, Options{}, false)
 		time.Sleep(time.Hour)
@@ -157,7 +157,7 @@ func TestAfterASubscriptionOrdersWithoutIDAreDoubted(t *testing.T) {
 		b.Granted()
 		b.want("refused unsure", "ON")
 		b.want("done", `{"state":"ON","id":"a"}`) // this start knows all that it has done
-		time.Sleep(quiet - time.Millisecond)
+		time.Sleep(doubtPeriod - time.Millisecond)
 		b.want("refused unsure", "ON")
 		time.Sleep(time.Millisecond)
 		b.want("done", "ON")
@@ -166,13 +166,13 @@ func TestAfterASubscriptionOrdersWithoutIDAreDoubted(t *testing.T) {
 	})
 }
 
-func TestAfterAStartIDsOfBeforeAreDoubted(t *testing.T) {
+func TestOldIDIsRefusedAfterARestart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBench(t, Options{}, false)
 		b.want("refused unsure", `{"state":"ON","id":"a"}`)
 		b.want("done", `{"state":"ON","id":"`+boot+`:7"}`) // it names this start
 		b.want("refused unsure", `{"state":"ON","id":"`+earlier+`:7"}`)
-		time.Sleep(quiet)
+		time.Sleep(doubtPeriod)
 		b.want("done", `{"state":"ON","id":"a"}`)
 		time.Sleep(time.Hour)
 		b.want("expired the reading", `{"state":"ON","id":"`+earlier+`:7"}`)
@@ -191,7 +191,7 @@ func open(id string, expires int64) string {
 	return signed(`"state":"ON","for":"5s"`, lock.Topic, id, expires, "ON", "5s")
 }
 
-func TestAMacCoversAllThatCounts(t *testing.T) {
+func TestMacCoversAllFields(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBench(t, Options{Signed: true}, false)
 		time.Sleep(time.Hour)
@@ -263,7 +263,7 @@ func TestASignedOrderThatNamesThisStartIsDoneAtOnce(t *testing.T) {
 	})
 }
 
-func TestAFloodIsBoundedAndEnds(t *testing.T) {
+func TestFloodIsRateLimited(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBench(t, Options{}, false)
 		time.Sleep(time.Hour)
@@ -334,10 +334,10 @@ func TestAQuestionIsAnsweredOnce(t *testing.T) {
 	})
 }
 
-// TestTheMacIsThatOfOtherPrograms: the value is from
+// TestMacMatchesOtherPrograms: the value is from
 //
 //	printf 'porch/lock/set\na1\n1763640000123\nON\n5s' | openssl dgst -sha256 -hmac 'correct horse battery staple'
-func TestTheMacIsThatOfOtherPrograms(t *testing.T) {
+func TestMacMatchesOtherPrograms(t *testing.T) {
 	o, err := Decode(lock, []byte(`{"state":"ON","for":"5s","id":"a1","expires":1763640000123,`+
 		`"mac":"8328947984e72f9af0061c9d53a4d4d4c105cf22202afb29aceaba30d4be0854"}`))
 	if err != nil || !o.isSigned(lock.Topic, key) {

@@ -13,22 +13,22 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// MaxPayload is how many bytes an order may have.
+// MaxPayload is the maximum size of an order in bytes.
 const MaxPayload = 1 << 10
 
-// Bounds of what an order may say.
+// Limits of the fields of an order.
 const (
 	maxID     = 64
-	maxFor    = 24 * time.Hour // what is longer is a mistake of the unit
+	maxFor    = 24 * time.Hour // a longer time has probably a wrong unit
 	maxBypass = 16
 )
 
-// Decode understands the payload of an order: a word such as ON, or a flat JSON object
-// with the word as "state". Home Assistant's siren sends "duration" in seconds where we
-// say "for", and its alarm panel "action" where we say "state"; both are understood.
+// Decode decodes the payload of an order: a word such as ON, or a flat JSON object with
+// the word as "state". It also accepts what Home Assistant sends: "duration" in seconds
+// for "for" from its siren, and "action" for "state" from its alarm panel.
 //
-// The error says what is wrong, for a person. It never repeats the value of a code or
-// of a mac, which may be right.
+// The error is for a person. It never contains the value of a code or a mac, which may be
+// correct.
 func Decode(t Target, payload []byte) (Order, error) {
 	o := Order{Target: t.Name}
 	text := bytes.TrimSpace(payload)
@@ -56,19 +56,19 @@ type member struct {
 	value json.RawMessage
 }
 
-// members reads an object. A key that stands twice is an error: programs differ in which
-// of the two they take, so what was signed or shown could be another order.
+// members decodes an object. A duplicate key is an error: programs differ in which of the
+// two values they use, so the order could differ from what was signed or displayed.
 func members(text []byte) (all []member, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if _, err := d.Token(); err != nil { // the opening brace
-		return nil, errNoJSON
+		return nil, errInvalidJSON
 	}
 	seen := map[string]bool{}
 	for d.More() {
 		key, err := d.Token()
 		name, isText := key.(string)
 		if err != nil || !isText {
-			return nil, errNoJSON
+			return nil, errInvalidJSON
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("%s stands twice", quoted(name))
@@ -76,12 +76,12 @@ func members(text []byte) (all []member, err error) {
 		seen[name] = true
 		var value json.RawMessage
 		if d.Decode(&value) != nil {
-			return nil, errNoJSON
+			return nil, errInvalidJSON
 		}
 		all = append(all, member{name, value})
 	}
 	if _, err := d.Token(); err != nil { // the closing brace
-		return nil, errNoJSON
+		return nil, errInvalidJSON
 	}
 	if len(bytes.TrimSpace(text[d.InputOffset():])) > 0 {
 		return nil, errors.New("there is more behind the JSON object")
@@ -89,9 +89,9 @@ func members(text []byte) (all []member, err error) {
 	return all, nil
 }
 
-var errNoJSON = errors.New("the payload begins with { and is not valid JSON")
+var errInvalidJSON = errors.New("the payload begins with { and is not valid JSON")
 
-// set takes one member.
+// set sets the field for one member.
 func (o *Order) set(t Target, key string, value json.RawMessage) (err error) {
 	switch {
 	case key == "state", key == "action" && t.Alarm:
@@ -118,11 +118,11 @@ func (o *Order) set(t Target, key string, value json.RawMessage) (err error) {
 	return err
 }
 
-// setOfAlarm takes a member that only the alarm panel has.
+// setOfAlarm sets the field for a member that only orders to the alarm panel have.
 func (o *Order) setOfAlarm(key string, value json.RawMessage) (err error) {
 	switch key {
 	case "code":
-		if string(value) != "null" { // Home Assistant's template makes null of no code
+		if string(value) != "null" { // Home Assistant's template sends null without a code
 			o.Code, err = textOf(key, value)
 		}
 		return err
@@ -137,7 +137,7 @@ func (o *Order) setOfAlarm(key string, value json.RawMessage) (err error) {
 	return fmt.Errorf("an order to the alarm has no %s: it has state, code, bypass, id, expires, ts and mac", quoted(key))
 }
 
-// setOfOutput takes a member that only an output has.
+// setOfOutput sets the field for a member that only orders to outputs have.
 func (o *Order) setOfOutput(key string, value json.RawMessage) (err error) {
 	switch key {
 	case "for", "duration":
@@ -147,15 +147,15 @@ func (o *Order) setOfOutput(key string, value json.RawMessage) (err error) {
 		o.For, o.extra, err = durationOf(key, value)
 		return err
 	case "tone", "volume_level":
-		return nil // of Home Assistant's siren: an output has neither
+		return nil // sent by Home Assistant's siren, and ignored
 	}
 	return fmt.Errorf("an order has no %s: it has state, for, id, expires, ts and mac", quoted(key))
 }
 
-// setState takes the word that says what to do.
+// setState sets the state, which must be one of the target's words.
 func (o *Order) setState(t Target, word string) error {
 	if !slices.Contains(t.words(), word) {
-		if t.Alarm { // the word may be a code that stands in the wrong place, and answers are published
+		if t.Alarm { // the word may be a code in the wrong place, and the error is published
 			return fmt.Errorf("this is not an order: write %s", strings.Join(t.words(), ", "))
 		}
 		return fmt.Errorf("%s is not an order: write %s", quoted(word), strings.Join(t.words(), ", "))
@@ -164,7 +164,7 @@ func (o *Order) setState(t Target, word string) error {
 	return nil
 }
 
-// check looks at what belongs together.
+// check checks the fields that depend on each other.
 func (o *Order) check(t Target) error {
 	switch {
 	case o.State == "":
@@ -177,7 +177,7 @@ func (o *Order) check(t Target) error {
 	return nil
 }
 
-// textOf returns a string. The error does not repeat it.
+// textOf returns a string that is not empty. The error does not contain the value.
 func textOf(key string, value json.RawMessage) (text string, err error) {
 	if value[0] != '"' || json.Unmarshal(value, &text) != nil || text == "" {
 		return "", fmt.Errorf(`%q is not a text between "quotes"`, key)
@@ -185,7 +185,7 @@ func textOf(key string, value json.RawMessage) (text string, err error) {
 	return text, nil
 }
 
-// idOf returns an ID. It has no character that could end a line: the mac covers lines.
+// idOf returns an ID, see IsID. It has no line feed, because signedText consists of lines.
 func idOf(value json.RawMessage) (string, error) {
 	id, err := textOf("id", value)
 	if err == nil && !IsID(id) {
@@ -197,7 +197,8 @@ func idOf(value json.RawMessage) (string, error) {
 	return id, nil
 }
 
-// IsID reports whether an order may have this ID.
+// IsID reports whether an order may have this ID: 1 to maxID characters of
+// A-Z a-z 0-9 . _ : -.
 func IsID(id string) bool {
 	for i := range len(id) {
 		switch c := id[i]; {
@@ -209,12 +210,12 @@ func IsID(id string) bool {
 	return 0 < len(id) && len(id) <= maxID
 }
 
-// A number from minSeconds to maxSeconds is a time since 2001 in seconds, not one of the
-// early 1970s in milliseconds.
+// A number from minSeconds to maxSeconds is taken as a time in seconds since 2001, not as
+// one in milliseconds in the early 1970s.
 const minSeconds, maxSeconds = 1_000_000_000, 100_000_000_000
 
-// timeOf returns a time in Unix milliseconds. A time in seconds, which is what many
-// programs have, would lie in 1970: the sender is told.
+// timeOf returns a time in Unix milliseconds. Many programs use seconds: such a time is an
+// error that says so.
 func timeOf(key string, value json.RawMessage) (ms int64, err error) {
 	ms, err = strconv.ParseInt(string(value), 10, 64)
 	switch {
@@ -227,7 +228,7 @@ func timeOf(key string, value json.RawMessage) (ms int64, err error) {
 }
 
 // durationOf returns how long an order lasts: a text such as "30s", or a number of
-// seconds. Its text is what the mac covers.
+// seconds. The text is a part of signedText.
 func durationOf(key string, value json.RawMessage) (d time.Duration, text string, err error) {
 	if value[0] == '"' {
 		json.Unmarshal(value, &text) // it is valid JSON
@@ -236,7 +237,7 @@ func durationOf(key string, value json.RawMessage) (d time.Duration, text string
 		var seconds float64
 		text = string(value)
 		seconds, err = strconv.ParseFloat(text, 64)
-		seconds = min(max(seconds, 0), 2*maxFor.Seconds()) // a Duration has no room for all numbers
+		seconds = min(max(seconds, 0), 2*maxFor.Seconds()) // avoids an overflow of Duration
 		d = time.Duration(seconds * float64(time.Second))
 	}
 	if err != nil || d < time.Millisecond || d > maxFor {
@@ -245,12 +246,12 @@ func durationOf(key string, value json.RawMessage) (d time.Duration, text string
 	return d, text, nil
 }
 
-// quoted is what somebody wrote, short enough for a log. It is not used for values that
-// may be secret.
+// quoted quotes a text from an order for a log, shortened. It must not be used for values
+// that may be secret.
 func quoted(text string) string {
-	const most = 32
-	if len(text) > most {
-		return strconv.QuoteToASCII(text[:most]) + "..."
+	const maxQuoted = 32
+	if len(text) > maxQuoted {
+		return strconv.QuoteToASCII(text[:maxQuoted]) + "..."
 	}
 	return strconv.QuoteToASCII(text)
 }

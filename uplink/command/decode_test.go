@@ -92,8 +92,8 @@ var noOrders = []struct {
 	{lock, `{"state":"ON","id":"` + strings.Repeat("a", 65) + `"}`, `"id" has other characters`},
 }
 
-// TestATimeOfThePastIsATime: 1 is a millisecond after 1970 and has expired.
-func TestATimeOfThePastIsATime(t *testing.T) {
+// TestTimeInThePastIsAccepted: 1 is a millisecond after 1970 and has expired.
+func TestTimeInThePastIsAccepted(t *testing.T) {
 	for text, want := range map[string]int64{"1": 1, "999999999": 999_999_999, "100000000000": 100_000_000_000} {
 		o, err := Decode(lock, []byte(`{"state":"ON","expires":`+text+`}`))
 		if err != nil || o.expires != want {
@@ -102,7 +102,7 @@ func TestATimeOfThePastIsATime(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoOrderIsRefusedWithTheReason(t *testing.T) {
+func TestMalformedOrderIsRefusedWithAReason(t *testing.T) {
 	for _, c := range noOrders {
 		if _, err := Decode(c.target, []byte(c.payload)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.payload, err, c.want)

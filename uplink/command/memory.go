@@ -8,42 +8,43 @@ import (
 )
 
 const (
-	keptIDs = 64   // of each target: the last ones that were done
-	maxIDs  = 1024 // of each target: also signed ones that have not expired; more are refused
-	maxAsks = 64   // of each target: questions that wait for an answer
+	// Limits for each target.
+	keptIDs = 64   // IDs of the last orders that were done
+	maxIDs  = 1024 // the same with signed orders that have not expired; more orders are refused
+	maxAsks = 64   // questions that wait for an answer
 )
 
-// A Memory knows the orders that were done since the start of the agent, by target and
-// ID, so that none is done twice. It outlives connections and reloads of the
-// configuration, and is not written to disk: see [Checker.Check] for what that means.
+// A Memory remembers the orders that were done since the start of the agent, by target and
+// ID, so that none is done twice. It lives longer than connections and configurations. It
+// is not written to disk: [Checker.Check] describes the consequences.
 type Memory struct {
 	boot  string    // of this start of the agent, as in payloads
-	began time.Time // the start of the agent
+	began time.Time // when the agent started
 
 	mu      sync.Mutex
 	targets map[string]*targetMemory // guarded by mu
 }
 
-// A targetMemory is what is known of one target. It is guarded by the memory's mutex.
+// A targetMemory is the memory of one target. Memory.mu guards it.
 type targetMemory struct {
-	done  map[string]*doneOrder
-	order []*doneOrder         // as done has, oldest first
-	asks  map[string]time.Time // questions that wait for an answer, by ID, with the time until when
+	done  map[string]*doneOrder // by ID
+	order []*doneOrder          // the same, oldest first
+	asks  map[string]time.Time  // questions that wait for an answer: ID and deadline
 }
 
-// A doneOrder is an order that may not be done again.
+// A doneOrder is an order that must not be done again.
 type doneOrder struct {
 	id    string
-	until time.Time // it is kept so long at least; zero: while it is one of the last ones
-	what  string    // what became of it: "done"; empty: that is not known yet
+	until time.Time // is kept at least until then; zero: only while it is one of the last keptIDs
+	what  string    // the outcome, such as "done"; empty: not known yet
 }
 
-// NewMemory returns the memory of a start of the agent. It is made once in a process.
+// NewMemory returns a Memory. A process makes one, when it starts.
 func NewMemory(boot string) *Memory {
 	return &Memory{boot: boot, began: time.Now(), targets: map[string]*targetMemory{}}
 }
 
-// ofLocked returns what is known of a target. The caller holds mu.
+// ofLocked returns the memory of a target, and makes it if necessary. The caller holds mu.
 func (m *Memory) ofLocked(target string) *targetMemory {
 	t := m.targets[target]
 	if t == nil {
@@ -53,20 +54,20 @@ func (m *Memory) ofLocked(target string) *targetMemory {
 	return t
 }
 
-// A claim is the answer to the question whether an order may be done.
+// A claim is the result of claiming an ID: whether the order may be done.
 type claim uint8
 
 const (
-	claimed   claim = iota // it may: nobody else gets this answer for the same ID
-	wasDone                // it was done before
-	noRoom                 // too many orders are known that have not expired
-	unasked                // it answers a question that nobody asked, or too late
-	elsewhere              // it answers a question of an earlier start of the agent
+	claimed      claim = iota // it may be done; only one caller gets this result for an ID
+	wasDone                   // it was done before
+	noRoom                    // too many orders are known that have not expired
+	notAsked                  // it answers a question that was not asked, or it is too late
+	earlierStart              // it answers a question of an earlier start of the agent
 )
 
-// claim takes note that an order is going to be done. until is how long its ID has to be
-// kept at least; zero: among the last ones. answers says that the target asks questions:
-// an ID that names this start is then the answer to one of them.
+// claim claims the ID of an order that is going to be done. The ID is kept at least until
+// a time; zero: while it is among the last ones. answers means that the target asks
+// questions: then an ID with the boot of this start must be the ID of an open question.
 func (m *Memory) claim(target, id string, until time.Time, answers bool) (c claim, what string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -76,9 +77,9 @@ func (m *Memory) claim(target, id string, until time.Time, answers bool) (c clai
 	}
 	switch boot, isAnswer := answeredBoot(id); {
 	case isAnswer && boot != m.boot:
-		return elsewhere, ""
+		return earlierStart, ""
 	case isAnswer && answers && !now.Before(t.asks[id]):
-		return unasked, ""
+		return notAsked, ""
 	}
 	if !t.makeRoom(now) {
 		return noRoom, ""
@@ -87,8 +88,8 @@ func (m *Memory) claim(target, id string, until time.Time, answers bool) (c clai
 	return claimed, ""
 }
 
-// makeRoom forgets what need not be kept. It reports false if nothing can be forgotten
-// and there are too many.
+// makeRoom deletes orders that need not be kept. It reports whether there is room for
+// another one.
 func (t *targetMemory) makeRoom(now time.Time) bool {
 	for len(t.order) >= keptIDs && !now.Before(t.order[0].until) {
 		delete(t.done, t.order[0].id)
@@ -104,7 +105,7 @@ func (t *targetMemory) add(d *doneOrder) {
 	delete(t.asks, d.id)
 }
 
-// settle takes note of what became of an order that was claimed.
+// settle records the outcome of an order whose ID was claimed.
 func (m *Memory) settle(target, id, what string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -113,8 +114,9 @@ func (m *Memory) settle(target, id, what string) {
 	}
 }
 
-// Ask takes note that somebody may answer a question with an order until then: a card
-// was shown. The ID is that of the reading: its boot, a colon and its seq.
+// Ask records a question that an order may answer until a time, as when a card was read.
+// The ID is that of the reading: its boot, a colon and its seq. If maxAsks questions are
+// open, the question is ignored.
 func (m *Memory) Ask(target, id string, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,9 +131,9 @@ func (m *Memory) Ask(target, id string, until time.Time) {
 	}
 }
 
-// Decide takes note that a question was decided without an order, as by a list in the
-// agent. It reports false if an order has answered it already: then nothing may be done.
-// An order that comes later is a duplicate.
+// Decide records that the agent itself has decided a question, as by its list of cards. It
+// reports false if an order has answered the question already or there is no room: then
+// nothing may be done. An order that comes later is a duplicate.
 func (m *Memory) Decide(target, id, what string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -143,11 +145,11 @@ func (m *Memory) Decide(target, id, what string) bool {
 	return true
 }
 
-// answerForm is an ID that names a reading: the boot of a start of the agent, and a seq.
+// answerForm matches an ID that names a reading: the boot of a start of the agent and a seq.
 var answerForm = regexp.MustCompile(`^([0-9]{1,20}-[0-9a-f]{8}):[0-9]{1,20}$`)
 
-// answeredBoot returns the start of the agent in which the question was asked that an
-// order answers, if its ID names one.
+// answeredBoot returns the boot in an ID that names a reading: the start of the agent in
+// which the question was asked.
 func answeredBoot(id string) (boot string, ok bool) {
 	if !strings.Contains(id, ":") {
 		return "", false
@@ -159,6 +161,6 @@ func answeredBoot(id string) (boot string, ok bool) {
 	return found[1], true
 }
 
-// namesThisStart reports whether an ID can only have been made since the start of the
-// agent: a part of it was drawn at random then.
+// namesThisStart reports whether an ID begins with the boot of this start. Such an ID was
+// made after the start, because the boot has random digits.
 func (m *Memory) namesThisStart(id string) bool { return strings.HasPrefix(id, m.boot+":") }
