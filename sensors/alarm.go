@@ -23,10 +23,21 @@ var AlarmStates = []string{"ok", "alarm"}
 //	           clear
 type alarm struct {
 	Limit
+	early        time.Duration // how much earlier than after For a sample may begin the alarm
 	on           bool
 	reported     bool      // the state was reported since the start, or since the source failed
 	lossReported bool      // the failure of the source was reported
 	since        time.Time // of the first sample beyond the limit; zero: the last sample was not beyond it
+}
+
+// maxEarly bounds alarm.early: one measurement takes longer than another, and a sample that
+// is some milliseconds early must not delay the alarm by a whole interval.
+const maxEarly = time.Second
+
+// newAlarm returns the state machine of a limit on a stream with the interval every; 0: its
+// samples come with events.
+func newAlarm(limit Limit, every time.Duration) *alarm {
+	return &alarm{Limit: limit, early: min(every/20, limit.For/2, maxEarly)}
 }
 
 // evaluate takes a value. It returns whether the alarm is on, and whether that has to be
@@ -42,7 +53,7 @@ func (a *alarm) evaluate(v float64, at time.Time) (on, changed bool) {
 		if a.since.IsZero() {
 			a.since = at
 		}
-		a.on = at.Sub(a.since) >= a.For
+		a.on = at.Sub(a.since) >= a.For-a.early
 	}
 	if a.on != was {
 		a.since = time.Time{}

@@ -99,6 +99,34 @@ func TestAFreezerThatWarmsUpIsAnAlarmAndFewReadings(t *testing.T) {
 		"31m0s freezer 5 routine -17")
 }
 
+// TestAnAlarmDoesNotWaitForAnotherIntervalBecauseOfAnEarlySample: a measurement does not
+// take the same time each time, so samples are some milliseconds closer than the interval.
+func TestAnAlarmDoesNotWaitForAnotherIntervalBecauseOfAnEarlySample(t *testing.T) {
+	for _, c := range []struct {
+		hold time.Duration
+		want string
+	}{
+		{20 * time.Minute, "30m0.001s"},
+		{21 * time.Minute, "40m0.001s"}, // the sample before it is really too early
+	} {
+		spec := freezer(10*time.Minute, Filter{Report: Report{Change: 100},
+			Alarm: &Limit{At: -15, Clear: -15, For: c.hold}})
+		got := follow(t, time.Hour, spec, func(since time.Duration) ([]Sample, error) {
+			if since < 10*time.Minute {
+				return sample(-20), nil
+			}
+			if since == 10*time.Minute {
+				time.Sleep(6 * time.Millisecond)
+			} else {
+				time.Sleep(time.Millisecond)
+			}
+			return sample(-14), nil
+		})
+		wantLines(t, got, "0s freezer_alarm 1 alarm 0 ok", "0s freezer 1 routine -20",
+			c.want+" freezer_alarm 2 alarm 1 alarm")
+	}
+}
+
 func TestADeadSensorLeavesNoOldOkAndNoAlarmIsForgotten(t *testing.T) {
 	spec := freezer(time.Minute, Filter{Alarm: &Limit{At: -15, Clear: -15}})
 	got := follow(t, 5*time.Minute, spec, func(since time.Duration) ([]Sample, error) {

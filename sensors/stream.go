@@ -40,7 +40,7 @@ func newStream(st *Stream, record func(Reading), values *board) *stream {
 		s.last = &reported{Report: st.Filter.Report, every: st.Every}
 	}
 	if limit := st.Filter.Alarm; limit != nil {
-		s.alarm = &alarm{Limit: *limit}
+		s.alarm = newAlarm(*limit, st.Every)
 		s.alert = newStream(&limit.Stream, record, nil)
 	}
 	return s
