@@ -18,29 +18,29 @@ import (
 // An Adapter is an I2C bus and what was found on it.
 type Adapter struct {
 	Bus     i2c.Bus
-	Name    string // the adapter's: "bcm2835 (i2c@7e804000)"
-	Skipped string // why nothing is sent there; empty: it may be scanned
+	Name    string // of the adapter: "bcm2835 (i2c@7e804000)"
+	Skipped string // why it is not scanned; empty: it may be
 	Parts   []Part
-	Err     error // why it could not be scanned, or not to the end
+	Err     error // why it could not be scanned completely
 }
 
-// A Part is something that answers at an address, or that the kernel has.
+// A Part is a part that answers at an address, or that a driver of the kernel uses.
 type Part struct {
 	Address uint16
-	Kinds   []string // what it may be, the likeliest first
-	Says    string   // what its own registers say it is: "BME280 (chip id 0x60)"
-	Driver  string   // the kernel's that has the address; then nothing was sent there
-	Device  string   // what the kernel calls it
+	Kinds   []string // the kinds that it may be, the most likely first
+	Says    string   // what its registers identify it as: "BME280 (chip id 0x60)"
+	Driver  string   // the driver of the kernel that uses the address; nothing was sent to it
+	Device  string   // its name in the kernel
 }
 
-// displayAdapters are the names of adapters that lead to a screen: an HDMI socket's DDC on the Pi 0
-// to 3 (7e805000), 4 (fef04500, fef09500) and 5 (107d508200, 107d508280), and
-// graphics cards. The Pi 4's acknowledges every address.
+// displayAdapters matches the names of adapters for monitors: the DDC of the HDMI sockets of a
+// Pi 0 to 3 (7e805000), 4 (fef04500, fef09500) and 5 (107d508200, 107d508280), and graphics cards.
+// That of the Pi 4 acknowledges every address.
 var displayAdapters = regexp.MustCompile(
 	`(?i)hdmi|ddc|gmbus|amdgpu|nvidia|7e805000|^fef0[49]500|^107d5082[08]0|^broadcom stb`)
 
-// I2C lists the I2C buses. Nothing is sent. No bus at all is an error that
-// says how to get one.
+// I2C returns the I2C buses, and sends nothing. If there is no bus, the error says how to enable
+// one.
 func I2C(h *drivers.Hardware) (all []Adapter, err error) {
 	names, err := host.Numbered(h.Dev, "i2c-")
 	if err != nil {
@@ -62,8 +62,8 @@ func I2C(h *drivers.Hardware) (all []Adapter, err error) {
 	return all, nil
 }
 
-// explainNoBus tells a bus that the kernel has and no program can open, because a module
-// is missing, from no bus at all.
+// explainNoBus returns the error if there are no device files of buses. It distinguishes a missing
+// module i2c-dev from a missing bus.
 func explainNoBus(h *drivers.Hardware, sys string) error {
 	missing := &os.PathError{Op: "open", Path: filepath.Join(h.Dev, "i2c-*"), Err: syscall.ENOENT}
 	if there, _ := host.Numbered(sys, "i2c-"); len(there) > 0 {
@@ -73,7 +73,7 @@ func explainNoBus(h *drivers.Hardware, sys string) error {
 	return i2c.ExplainOpen(&h.Host, missing.Path, missing)
 }
 
-// displayBuses are the buses that the graphics drivers say are a screen's.
+// displayBuses returns the buses that the graphics drivers list as those of monitors.
 func displayBuses(h *drivers.Hardware) map[string]bool {
 	links, _ := filepath.Glob(filepath.Join(h.Sys, "class", "drm", "*", "ddc")) // its only error is a bad pattern
 	buses := map[string]bool{}
@@ -87,21 +87,20 @@ func displayBuses(h *drivers.Hardware) map[string]bool {
 const firstAddress, lastAddress = 0x08, 0x77
 
 const (
-	maxTimeouts = 8  // addresses in a row that time out: the bus hangs, 100 to 200 ms for each
-	maxAnswers  = 56 // of the 112 addresses: no wiring has so many parts
+	maxTimeouts = 8  // timeouts in a row after which the scan stops; each takes 100 to 200 ms
+	maxAnswers  = 56 // of 112 addresses: so many answers mean that the bus is broken
 )
 
-// probesByReading reports whether a part at an address is asked by reading a byte, and
-// not by an address with nothing behind it. i2cdetect does so by default: EEPROMs are
-// there, and one (Atmel's AT24RF08) takes the latter for a write.
+// probesByReading reports whether an address is probed by reading a byte, and not by a write
+// without data. i2cdetect does the same by default: EEPROMs have these addresses, and one of them
+// (Atmel's AT24RF08) is changed by a write without data.
 func probesByReading(addr uint16) bool {
 	return addr >= 0x30 && addr <= 0x37 || addr >= 0x50 && addr <= 0x5f
 }
 
-// Bus asks at each address of a bus whether a part is there, as carefully as i2cdetect
-// does by default. It sends nothing to an address that a driver of the kernel has. It
-// ends with ctx, after 25 s at the latest, and soon on a bus that hangs; Err of what it
-// returns says why it ended early, and Parts what was found until then.
+// Bus probes each address of a bus, as carefully as i2cdetect does by default. It sends nothing to
+// an address that a driver of the kernel uses. It stops when ctx ends, after 25 s, or early on a
+// bus that hangs: Err of the result then says why, and Parts has what was found until then.
 func Bus(ctx context.Context, h *drivers.Hardware, a Adapter) Adapter {
 	if a.Skipped != "" {
 		return a
@@ -124,13 +123,13 @@ type busScan struct {
 	dev   i2c.Prober
 	parts []Part
 
-	asked    int   // addresses so far
-	answers  int   // of them
+	asked    int   // number of probed addresses
+	answers  int   // number of addresses that answered
 	timeouts int   // in a row
-	lastErr  error // the last error that does not just mean "nobody here"
+	lastErr  error // the last error other than a missing acknowledge
 }
 
-// run asks every address, or returns why the bus is skipped.
+// run probes all addresses, or returns why the bus is skipped.
 func (s *busScan) run(ctx context.Context) (skipped string, err error) {
 	can, err := s.dev.Functions()
 	switch {
@@ -142,7 +141,7 @@ func (s *busScan) run(ctx context.Context) (skipped string, err error) {
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		read := probesByReading(addr)
 		if read && can&i2c.FuncReadByte == 0 || !read && can&i2c.FuncQuick == 0 {
-			continue // the adapter cannot ask this address without a risk
+			continue // the adapter does not support the safe way for this address
 		}
 		if err := ctx.Err(); err != nil {
 			return "", err
@@ -154,10 +153,9 @@ func (s *busScan) run(ctx context.Context) (skipped string, err error) {
 	return "", s.conclude()
 }
 
-// probe asks one address. An error ends the scan of the bus.
+// probe probes one address. An error ends the scan of the bus.
 func (s *busScan) probe(addr uint16, read bool) error {
-	// Two who speak to one part at the same time disturb each other: what a driver has is
-	// not asked.
+	// Do not disturb a part that a driver of the kernel uses.
 	err := s.dev.CheckFree(addr)
 	if err == nil {
 		s.asked++
@@ -175,15 +173,15 @@ func (s *busScan) probe(addr uint16, read bool) error {
 	case i2c.AdapterGone(err):
 		return fmt.Errorf("%v has gone: %w", s.bus, err)
 	case errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EREMOTEIO):
-		s.timeouts = 0 // nobody here: Documentation/i2c/fault-codes.rst
+		s.timeouts = 0 // no acknowledge: Documentation/i2c/fault-codes.rst
 	default:
 		s.timeouts, s.lastErr = 0, err
 	}
 	return nil
 }
 
-// recordTimeout counts addresses that time out, and gives up on a bus that does nothing
-// else.
+// recordTimeout counts a timeout. After maxTimeouts in a row it returns an error, which ends the
+// scan.
 func (s *busScan) recordTimeout(addr uint16, err error) error {
 	s.lastErr = err
 	if s.timeouts++; s.timeouts < maxTimeouts {
@@ -196,7 +194,7 @@ func (s *busScan) recordTimeout(addr uint16, err error) error {
 		address(addr-maxTimeouts+1), err)
 }
 
-// conclude looks at the answers as a whole, and asks the parts what they are.
+// conclude checks the number of answers, and identifies the parts.
 func (s *busScan) conclude() error {
 	if s.answers >= maxAnswers {
 		s.parts = nil
@@ -208,14 +206,14 @@ func (s *busScan) conclude() error {
 	}
 	for i := range s.parts {
 		if p := &s.parts[i]; p.Driver == "" {
-			p.Kinds = kindsAt(p.Address) // before identify, which narrows them
+			p.Kinds = kindsAt(p.Address) // identify then removes kinds
 			identify(s.dev, p)
 		}
 	}
 	return nil
 }
 
-// kernelPart is a part that a driver of the kernel has.
+// kernelPart returns a part that a driver of the kernel uses.
 func (s *busScan) kernelPart(addr uint16) Part {
 	dir := filepath.Join(s.hw.Sys, "bus", "i2c", "devices", fmt.Sprintf("%d-%04x", s.bus, addr))
 	p := Part{

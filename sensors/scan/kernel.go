@@ -14,16 +14,16 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/sysfs"
 )
 
-// A Device is something that a driver of the kernel measures.
+// A Device is a device that a driver of the kernel reads.
 type Device struct {
-	Name   string   // what the driver calls it: "cpu_thermal", "28-0316a2797bff"
-	Path   string   // where it is now; the numbers change from boot to boot
-	Option string   // the option `device` that means it; empty: it needs none
+	Name   string   // from the driver: "cpu_thermal", "28-0316a2797bff"
+	Path   string   // its current path; the numbers in it change from boot to boot
+	Option string   // the option `device` that selects it; empty: it needs none
 	Inputs []string // what it measures
 
 	Unread  bool   // no kind reads it
-	Monitor bool   // on a 1-wire bus: it is a DS2438, and no thermometer
-	Unclear string // why no options mean this one alone; empty: they do
+	Monitor bool   // on a 1-wire bus: a DS2438, not a thermometer
+	Unclear string // why no option selects only this device; empty: one does
 }
 
 // IIO lists the devices of the industrial I/O subsystem: "bme280", "dht11".
@@ -47,8 +47,8 @@ func Thermal(h *drivers.Hardware) ([]Device, error) {
 	})
 }
 
-// iioFile is the channel that a file is of: in_temp of in_temp_input,
-// in_voltage0 of in_voltage0_raw.
+// iioFile returns the channel of a file: in_temp for in_temp_input, in_voltage0 for
+// in_voltage0_raw.
 func iioFile(file string) (channel string, ok bool) {
 	if !strings.HasPrefix(file, "in_") {
 		return "", false
@@ -61,8 +61,8 @@ func iioFile(file string) (channel string, ok bool) {
 	return "", false
 }
 
-// kernelDevices lists the devices of a list. name is the file that has a device's name,
-// and input says of which input a file is, if of any.
+// kernelDevices returns the devices of a list. name is the file with the name of a device. input
+// returns the input to which a file belongs, if any.
 func kernelDevices(h *drivers.Hardware, list kernel.List, name string,
 	input func(file string) (string, bool)) ([]Device, error) {
 	root, pattern := filepath.Split(filepath.Join(h.Sys, list.Glob))
@@ -72,8 +72,7 @@ func kernelDevices(h *drivers.Hardware, list kernel.List, name string,
 	for _, dir := range dirs {
 		path := filepath.Join(root, dir)
 		d := Device{Name: host.ReadPrintable(filepath.Join(path, name)), Path: path}
-		// It has gone since, or its driver gives it no name that a configuration could
-		// have.
+		// It was removed since, or has no printable name.
 		if d.Name == "" {
 			continue
 		}
@@ -88,9 +87,9 @@ func kernelDevices(h *drivers.Hardware, list kernel.List, name string,
 }
 
 func inputsOf(dir string, input func(string) (string, bool)) (inputs []string) {
-	files, _ := os.ReadDir(dir) // gone since: it has no inputs
+	files, _ := os.ReadDir(dir) // removed since: no inputs
 	for _, f := range files {
-		// A name that does not print could not be pasted.
+		// Skip a name with control characters.
 		if name, ok := input(f.Name()); ok && host.Printable(name) == name && !slices.Contains(inputs, name) {
 			inputs = append(inputs, name)
 		}
@@ -99,12 +98,12 @@ func inputsOf(dir string, input func(string) (string, bool)) (inputs []string) {
 	return inputs
 }
 
-// oneWireFile is the input that a file of a part is: those of a thermometer, and of a DS2438.
+// oneWireFile returns the input of a file of a thermometer or a DS2438.
 func oneWireFile(file string) (input string, ok bool) {
 	return file, file == "temperature" || file == "vad" || file == "vdd"
 }
 
-// OneWire lists the parts on the 1-wire buses by their ids.
+// OneWire returns the parts on the 1-wire buses, by their ids.
 func OneWire(h *drivers.Hardware) (all []Device, err error) {
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	entries, err := os.ReadDir(root)

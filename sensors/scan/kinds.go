@@ -8,9 +8,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// kindsAt are the kinds that a part at an address may be, the likeliest first: a
-// kind whose default it is before one that has to be moved there, then the one
-// with fewer addresses to be at, then the one that more modules are sold with.
+// kindsAt returns the kinds that a part at an address may be, the most likely first: first the
+// kinds with this default address, then those with fewer possible addresses, then the more common
+// ones.
 func kindsAt(addr uint16) (kinds []string) {
 	for _, kind := range drivers.Kinds() {
 		if slices.Contains(drivers.Addresses(kind), addr) {
@@ -26,11 +26,11 @@ func kindsAt(addr uint16) (kinds []string) {
 	return kinds
 }
 
-// rarer are kinds for which another with the same addresses is sold more often. The order
-// puts those that are not in it (-1) first.
+// rarer are kinds that are less common than another one with the same addresses. Kinds that are
+// not in the list have index -1, so they come first.
 var rarer = []string{"ads1015"} // most boards have an ADS1115
 
-// unreadable are parts that no kind reads and many have, by their address.
+// unreadable are common parts that no kind reads, by their address.
 var unreadable = map[uint16]string{
 	0x27: "a character display?", 0x3f: "a character display?", // PCF8574
 	0x3c: "an OLED display?", 0x3d: "an OLED display?", // SSD1306
@@ -39,9 +39,9 @@ var unreadable = map[uint16]string{
 	0x70: "a multiplexer (TCA9548A)?",
 }
 
-// Unreadable is what a part at an address may be that no kind reads, as a question to a
-// person; empty where nothing is usual there.
+// Unreadable returns a common part at an address that no kind reads, as a question such as "an
+// EEPROM?"; it is empty if there is none.
 func Unreadable(addr uint16) string { return unreadable[addr] }
 
-// address is how a person writes an address of an I2C bus.
+// address formats an address of an I2C bus.
 func address(addr uint16) string { return fmt.Sprintf("0x%02x", addr) }

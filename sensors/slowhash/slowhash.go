@@ -1,7 +1,7 @@
-// Package slowhash makes hashes of short secrets, such as codes and numbers of cards, and
-// reads the files in which people keep them. The hash is PBKDF2 with HMAC-SHA256 (RFC 8018).
+// Package slowhash computes hashes of short secrets, such as codes and card numbers, and reads
+// files of such hashes. The hash is PBKDF2 with HMAC-SHA256 (RFC 8018).
 //
-// All functions and methods may be called from any goroutine.
+// All functions and methods are safe for concurrent use.
 package slowhash
 
 import (
@@ -21,36 +21,37 @@ import (
 )
 
 const (
-	Scheme        = "pbkdf2-sha256" // as the files have it
+	Scheme        = "pbkdf2-sha256" // name of the hash in the files
 	MinIterations = 1_000
 	MaxIterations = 1_000_000
 	SaltLength    = 16 // bytes, at least; RFC 8018 asks for 8
 	Size          = sha256.Size
 
-	// iterations of what is made anew. The secrets have few digits, so whoever has the file
-	// finds them whatever this is. 20,000 take 5 ms of a PC, and many times that on a Pi Zero.
+	// iterations of new hashes: 5 ms on a PC, and many times that on a Pi Zero. More would not
+	// help: secrets with few digits can be found by anyone who has the file.
 	iterations = 20_000
 )
 
-// Params are what a hash depends on besides the secret.
+// Params are the parameters of a hash.
 type Params struct {
 	Iterations int
 	Salt       []byte
 }
 
-// NewParams returns params with a salt of their own.
+// NewParams returns parameters with a new random salt.
 func NewParams() Params {
 	p := Params{Iterations: iterations, Salt: make([]byte, SaltLength)}
-	rand.Read(p.Salt) // never fails: it ends the program
+	rand.Read(p.Salt) // crypto/rand.Read never returns an error
 	return p
 }
 
-// String is SCHEME:ITERATIONS:SALT, with the salt in base64.
+// String returns SCHEME:ITERATIONS:SALT, with the salt in base64.
 func (p Params) String() string {
 	return strings.Join([]string{Scheme, strconv.Itoa(p.Iterations), base64.StdEncoding.EncodeToString(p.Salt)}, ":")
 }
 
-// ParseParams reads what String returns. It is not ok if the bounds above do not hold.
+// ParseParams parses the result of String. ok is false if the text is invalid or a value is out of
+// the bounds above.
 func ParseParams(text string) (p Params, ok bool) {
 	parts := strings.Split(text, ":")
 	if len(parts) != 3 || parts[0] != Scheme {
@@ -64,31 +65,31 @@ func ParseParams(text string) (p Params, ok bool) {
 	return Params{n, salt}, true
 }
 
-// Of is the hash of a secret: Size bytes.
+// Of returns the hash of a secret, which has Size bytes. It takes some milliseconds.
 func (p Params) Of(secret string) []byte {
 	hash, err := pbkdf2.Key(sha256.New, secret, p.Salt, p.Iterations, Size)
 	if err != nil {
-		panic("slowhash: " + err.Error()) // of FIPS mode with less than 14 bytes of salt
+		panic("slowhash: " + err.Error()) // cannot happen: FIPS mode requires 14 bytes of salt
 	}
 	return hash
 }
 
-// Encode is a hash as the files have it.
+// Encode encodes a hash for the files.
 func Encode(hash []byte) string { return base64.StdEncoding.EncodeToString(hash) }
 
-// ParseHash reads what Encode returns.
+// ParseHash parses the result of Encode.
 func ParseHash(text string) (hash []byte, ok bool) {
 	hash, err := decode(text)
 	return hash, err == nil && len(hash) == Size
 }
 
-// decode reads strict base64: one value has one text, so that a line that was changed is
-// found.
+// decode decodes strict base64, in which each value has only one text: so any change of a line is
+// detected.
 func decode(text string) ([]byte, error) { return base64.StdEncoding.Strict().DecodeString(text) }
 
-// ReadFile returns the content of a file, but no more than a byte beyond the limit, which
-// tells [Lines] that it is too large. It returns when ctx is done, even if the disk hangs; the
-// goroutine that reads then ends with the read, or with the process.
+// ReadFile returns the content of a file, but at most limit+1 bytes: then [Lines] reports that the
+// file is too large. It returns when ctx is done, even if the disk hangs. Its goroutine then ends
+// when the read returns.
 func ReadFile(ctx context.Context, path string, limit int) ([]byte, error) {
 	type content struct {
 		data []byte
@@ -116,9 +117,9 @@ func readFile(path string, limit int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, int64(limit)+1))
 }
 
-// Lines calls take for each line of a file that has at most limit bytes, until one is an
-// error, which is returned with the number of the line. Lines that are empty or begin with
-// # are left out.
+// Lines calls take for each line of data, which may have at most limit bytes. It stops at the first
+// error and returns it with the number of the line. It skips empty lines and lines that begin with
+// #.
 func Lines(data []byte, limit int, take func(text string) error) error {
 	if len(data) > limit {
 		return fmt.Errorf("is larger than %d KiB", limit>>10)

@@ -2,8 +2,8 @@ package lines
 
 import "time"
 
-// A limit lets so many through a second on average, and as many at once after
-// quiet.
+// A limit is a token bucket: perSecond lines per second on average, and as many at once after a
+// pause.
 type limit struct {
 	perSecond float64   // tokens per second, and the size of the bucket
 	left      float64   // tokens in the bucket
