@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// Identities are the pieces of hardware that the names of the configuration stood
-// for when they were first used. Numbers of the kernel, as in `1-0044`, `i2c-11`
-// and `gpiochip1`, go to other hardware when a bus or a device comes back; a stream
-// must not. The zero value is ready, and it is safe for concurrent use.
+// Identities records which hardware each name of the configuration meant when it was first used.
+// The kernel may give the numbers in names such as `1-0044`, `i2c-11` and `gpiochip1` to other
+// hardware when a bus or a device comes back; a stream must stay with its hardware. The zero value
+// is ready. It is safe for concurrent use.
 type Identities struct {
 	mu   sync.Mutex
 	held map[string]Identity // by name; guarded by mu
@@ -18,11 +18,11 @@ type Identities struct {
 
 // An Identity is a piece of hardware.
 type Identity struct {
-	Stable string // what stays the same when it goes and comes back; empty: not known
-	Shown  string // for a person
+	Stable string // identifies it after it was removed and came back; empty: unknown
+	Shown  string // for messages
 }
 
-// Lookup returns the hardware that a name stood for, if it was used before.
+// Lookup returns the hardware that a name meant, if it was used before.
 func (k *Identities) Lookup(name string) (was Identity, known bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -30,9 +30,8 @@ func (k *Identities) Lookup(name string) (was Identity, known bool) {
 	return was, known
 }
 
-// Confirm checks that a name stands for the hardware that it stood for before; the
-// first use of a name records its hardware. Hardware that is not known (is.Stable
-// is empty) is taken for the same.
+// Confirm returns an error if a name now means other hardware than before. The first use of a name
+// records its hardware. Unknown hardware (is.Stable is empty) counts as the same.
 func (k *Identities) Confirm(name string, is Identity) error {
 	if is.Stable == "" {
 		return nil
@@ -60,17 +59,17 @@ func (k *Identities) Forget() {
 var (
 	i2cClient = regexp.MustCompile(`^[0-9]+-([0-9a-f]{4})$`) // adapter and address
 	spiDevice = regexp.MustCompile(`^spi[0-9]+\.([0-9]+)$`)  // controller and chip select
-	// stableNames are the names of devices whose numbers are where they are: a port of
-	// USB, a place on PCI, an address of the SoC or of the device tree, a 1-wire id.
+	// stableNames matches names whose numbers say where the device is: a USB port, a PCI slot,
+	// an address of the SoC or of the device tree, a 1-wire id.
 	stableNames = regexp.MustCompile(`^([0-9]+-[0-9]+(\.[0-9]+)*(:[0-9]+\.[0-9]+)?|` +
 		`[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|` +
 		`[0-9a-f]{3,}\..*|.*@.*|[0-9a-f]{2}-[0-9a-f]{12})$`)
 	digitRun = regexp.MustCompile(`[0-9]+`)
 )
 
-// StablePath is the path of a device's hardware without the numbers that the
-// kernel gives in the order of arrival: a device that is plugged into the same
-// place again, or bound anew, has the same. i2c-11/11-0044 becomes ic-/-0044.
+// StablePath returns the path of a device's hardware without the numbers that the kernel assigns in
+// order of arrival. It stays the same if the device is plugged into the same place again, or bound
+// again. i2c-11/11-0044 becomes ic-/-0044.
 func StablePath(path string) string {
 	elements := strings.Split(path, "/")
 	before := ""
@@ -89,5 +88,5 @@ func StablePath(path string) string {
 	return strings.Join(elements, "/")
 }
 
-// WithoutDigits is a name without its numbers.
+// WithoutDigits returns a name without its digits.
 func WithoutDigits(name string) string { return digitRun.ReplaceAllString(name, "") }

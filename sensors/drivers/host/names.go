@@ -12,8 +12,8 @@ import (
 	"unicode"
 )
 
-// Numbered are the files of a folder that are called prefix and a number, by
-// the number. A folder that is not there has none.
+// Numbered returns the files of a folder whose names are prefix and a number, ordered by number. It
+// returns none if the folder does not exist.
 func Numbered(dir, prefix string) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -32,8 +32,8 @@ func Numbered(dir, prefix string) (names []string, err error) {
 	return names, nil
 }
 
-// ReadPrintable is the line in a file as [Printable] text, empty if the file cannot
-// be read: drivers, device trees and plugged USB devices write what they like.
+// ReadPrintable returns the line in a file as [Printable] text; it is empty if the file cannot be
+// read. Texts of drivers, device trees and USB devices may contain any characters.
 func ReadPrintable(path string) string {
 	text, err := ReadLine(path)
 	if err != nil {
@@ -42,13 +42,13 @@ func ReadPrintable(path string) string {
 	return Printable(text)
 }
 
-// Printable is a text without what moves a terminal's cursor or ends a line, and
-// not longer than a line.
+// Printable returns the printable characters of a text, at most 80, so that it cannot control a
+// terminal.
 func Printable(text string) string {
 	return PrintableN(text, 80)
 }
 
-// PrintableN is [Printable] of another length, in characters.
+// PrintableN is [Printable] with another maximum length, in characters.
 func PrintableN(text string, length int) string {
 	var clean []rune
 	for _, r := range text {
@@ -59,8 +59,8 @@ func PrintableN(text string, length int) string {
 	return string(clean)
 }
 
-// LinkTarget is the last element of the path that a symbolic link leads to, empty
-// where there is no such link.
+// LinkTarget returns the last element of the target path of a symbolic link; it is empty if there
+// is no such link.
 func LinkTarget(path string) string {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -69,7 +69,7 @@ func LinkTarget(path string) string {
 	return filepath.Base(target)
 }
 
-// CompareNatural puts temp2 before temp10.
+// CompareNatural compares names so that temp2 comes before temp10.
 func CompareNatural(a, b string) int {
 	cut := func(s string) string { return strings.TrimRight(s, "0123456789") }
 	if cut(a) == cut(b) && len(a) != len(b) {
@@ -78,15 +78,14 @@ func CompareNatural(a, b string) int {
 	return strings.Compare(a, b)
 }
 
-// ParseNumber reads digits alone: no sign, and no zero in front that a person might
-// mean as octal.
+// ParseNumber parses a number up to 65535 of digits only: no sign, and no leading zero, which could
+// be meant as octal.
 func ParseNumber(digits string) (int, bool) {
 	n, err := strconv.ParseUint(digits, 10, 16)
 	return int(n), err == nil && strconv.FormatUint(n, 10) == digits
 }
 
-// ReadLine reads a file of one line, as those of sysfs and procfs are, without
-// the space around it.
+// ReadLine reads a file of one line, such as those of sysfs and procfs, and trims white space.
 func ReadLine(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	return strings.TrimSpace(string(text)), err

@@ -15,45 +15,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noLog takes what the library logs: its errors say the same.
+// noLog discards the log of the library: its errors contain the same information.
 var noLog = log.New(io.Discard, "", 0)
 
-// Buses are the buses in use, each with one connection however many sensors read from it.
-// The zero value is ready. It is safe for concurrent use, and not to be copied.
+// Buses are the buses in use. All sensors of a bus share one connection. The zero value is ready.
+// It is safe for concurrent use, and must not be copied.
 type Buses struct {
 	mu   sync.Mutex
 	open map[string]*Bus // by name; guarded by mu
 }
 
-// A Bus is one serial line or one host, for one request at a time. It is safe for concurrent
+// A Bus is one serial line or one host. It makes one request at a time, and is safe for concurrent
 // use.
 type Bus struct {
 	buses    *Buses
 	settings Settings
 	users    int // guarded by buses.mu
 
-	// token has a value in it while a request is under way; whoever put it there may touch
-	// what follows. It is not a mutex, so that a wait for it ends with its context.
+	// token holds a value during a request. Who put it there may use client and silent. It is
+	// not a mutex, so that a wait for it can end with a context.
 	token  chan struct{}
 	client *modbus.ModbusClient // nil while there is no connection
-	silent time.Time            // until then an answer to a failed request may still come
+	silent time.Time            // a late answer to a failed request may arrive until then
 
 	mu     sync.Mutex
 	holder holder // who has the token; guarded by mu
 }
 
-// A holder is the request that is under way.
+// A holder is the current request.
 type holder struct {
 	unit  byte
 	since time.Time // zero: there is none
 }
 
-// maxHold is how long one request may have the bus: it waits for a late answer and for its
-// own, at most three seconds each, and five seconds for a connection.
+// maxHold is how long one request may hold the bus: at most three seconds for a late answer to an
+// earlier one, three for its own, and five for a connection.
 const maxHold = 15 * time.Second
 
-// Acquire returns the bus with these settings, and does not connect yet. Each call takes one
-// Release. It is an error while others use the bus with other settings.
+// Acquire returns the bus with these settings, and does not connect yet. Each call needs one
+// Release. It returns an error while the bus is in use with other settings.
 func (bs *Buses) Acquire(s Settings) (*Bus, error) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
@@ -72,8 +72,7 @@ func (bs *Buses) Acquire(s Settings) (*Bus, error) {
 	return b, nil
 }
 
-// Release closes the connection after the last user. No request of the caller may be under
-// way.
+// Release closes the connection after the last user. The caller must have no request running.
 func (b *Bus) Release() error {
 	b.buses.mu.Lock()
 	b.users--
@@ -85,7 +84,7 @@ func (b *Bus) Release() error {
 	if !last {
 		return nil
 	}
-	b.token <- struct{}{} // nobody has it: each user has returned from its last request
+	b.token <- struct{}{} // does not block: no request is running
 	defer func() { <-b.token }()
 	return b.disconnect()
 }
@@ -98,11 +97,10 @@ type Register struct {
 	Order   Order  // of a value in two registers
 }
 
-// Read reads a value of a unit (1 to 247; 0 to 255 by TCP). What is wrong with this register
-// alone is a [*RegisterError], and the bus stays connected. After any other failure it is
-// disconnected: what arrives late would be taken for the answer to the next request, since a
-// frame of Modbus RTU does not say what it answers. The next request then waits until an
-// answer may no longer come.
+// Read reads a value of a unit (1 to 247; 0 to 255 by TCP). If only this register is wrong, the
+// error is a [*RegisterError], and the bus stays connected. After any other error it disconnects,
+// and the next request waits until no late answer can arrive: a frame of Modbus RTU does not say
+// to which request it belongs.
 func (b *Bus) Read(ctx context.Context, unit byte, r Register) (float64, error) {
 	if err := b.take(ctx, unit); err != nil {
 		return 0, err
@@ -134,8 +132,9 @@ func (b *Bus) Read(ctx context.Context, unit byte, r Register) (float64, error) 
 	return 0, errors.Join(b.explain(err, unit), b.disconnect())
 }
 
-// take waits for the turn of a request, as long as those before it come back: the time of
-// the sampler's call stands still meanwhile, so it would not end a wait for one that hangs.
+// take waits until the bus is free. It returns an error if another request holds it longer than
+// maxHold. It needs this limit of its own, because the wait does not count as time of the sampler's
+// call.
 func (b *Bus) take(ctx context.Context, unit byte) error {
 	defer sensors.Waiting(ctx)()
 	for {
@@ -158,30 +157,30 @@ func (b *Bus) take(ctx context.Context, unit byte) error {
 	}
 }
 
-// give lets the next request have its turn.
+// give releases the bus.
 func (b *Bus) give() {
 	b.hold(holder{})
 	<-b.token
 }
 
-// hold notes who has the token. Only whoever has it calls this.
+// hold records who has the token. The caller has it.
 func (b *Bus) hold(h holder) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.holder = h
 }
 
-// held is who has the token.
+// held returns who has the token.
 func (b *Bus) held() holder {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.holder
 }
 
-// left is how long it may still have the bus.
+// left returns how long the request may still hold the bus.
 func (h holder) left() time.Duration {
 	if h.since.IsZero() {
-		return maxHold // it has just been given back, or taken
+		return maxHold // it has just been released or acquired
 	}
 	return maxHold - time.Since(h.since)
 }
@@ -205,7 +204,7 @@ func (b *Bus) connect(ctx context.Context) error {
 	}
 	client, err := b.settings.client()
 	if err == nil {
-		err = client.Open() // it drops what the line has received meanwhile
+		err = client.Open() // it also discards old input of the line
 	}
 	if err != nil {
 		return b.explainOpen(err)
@@ -214,8 +213,8 @@ func (b *Bus) connect(ctx context.Context) error {
 	return nil
 }
 
-// checkDevice reports why a device cannot be a serial line that the agent may use: the
-// library's errors hide the number of the error, and it logs on its own.
+// checkDevice checks that a device is a serial line and that the agent may use it. The errors of
+// the library do not contain the errno.
 func checkDevice(name string) error {
 	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {

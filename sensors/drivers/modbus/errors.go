@@ -11,8 +11,8 @@ import (
 	"github.com/simonvetter/modbus"
 )
 
-// A RegisterError is about one register alone: the unit answers that it cannot, by an
-// exception of Modbus, or with what is not a number.
+// A RegisterError is an error of one register only: the unit answered with a Modbus exception, or
+// with a value that is not a number.
 type RegisterError struct {
 	bus  string
 	unit byte
@@ -24,7 +24,7 @@ func (e *RegisterError) Error() string {
 	return fmt.Sprintf("%s: unit %d, %v: %s", e.bus, e.unit, e.reg, e.why)
 }
 
-// refusals are the exceptions of which only one request is refused, with what to do.
+// refusals are the exceptions that concern only one request, with what to do.
 var refusals = map[modbus.Error]string{
 	modbus.ErrIllegalFunction: "the unit has no such table: its manual says whether this is a holding " +
 		"register, an input register, a coil or a discrete input",
@@ -37,7 +37,7 @@ var refusals = map[modbus.Error]string{
 	modbus.ErrMemoryParityError:   "the unit's memory is damaged (exception 8)",
 }
 
-// explain adds to why a request failed what a person can do.
+// explain adds to the error of a request what the user can do.
 func (b *Bus) explain(err error, unit byte) error {
 	at := fmt.Sprintf("%s: unit %d", b.settings.Name(), unit)
 	garbled := errors.Is(err, modbus.ErrBadCRC) || errors.Is(err, modbus.ErrShortFrame) ||
@@ -60,7 +60,7 @@ func (b *Bus) explain(err error, unit byte) error {
 	return fmt.Errorf("%s: %w", at, err)
 }
 
-// explainOpen adds to why there is no connection what a person can do.
+// explainOpen adds to the error of a connection what the user can do.
 func (b *Bus) explainOpen(err error) error {
 	switch {
 	case b.settings.Device == "":

@@ -11,7 +11,7 @@ import (
 	"github.com/simonvetter/modbus"
 )
 
-// Settings are how a bus is reached. All sensors on one bus have the same.
+// Settings say how a bus is reached. All sensors on one bus must have the same.
 type Settings struct {
 	Device  string        // of a serial line: "/dev/ttyUSB0"; empty for TCP
 	Line    Line          // of a serial line
@@ -19,10 +19,10 @@ type Settings struct {
 	Timeout time.Duration // how long an answer may take
 }
 
-// Name is the bus in messages: its device or host.
+// Name returns the name of the bus for messages: its device or host.
 func (s Settings) Name() string { return s.Device + s.Host }
 
-// String is all of the settings in messages, as a person writes them.
+// String returns the settings in the form of the configuration, for messages.
 func (s Settings) String() string {
 	if s.Device != "" {
 		return fmt.Sprintf("serial: %v, timeout: %v", s.Line, s.Timeout)
@@ -37,13 +37,13 @@ type Line struct {
 	StopBits uint // 1 or 2
 }
 
-// bauds are the rates that instruments can be set to.
+// bauds are the common rates of instruments.
 var bauds = []uint{1200, 2400, 4800, 9600, 14400, 19200, 38400, 57600, 115200, 230400}
 
-// String is the usual notation: "9600 8N1".
+// String returns the usual notation: "9600 8N1".
 func (l Line) String() string { return fmt.Sprintf("%d 8%c%d", l.Baud, l.Parity, l.StopBits) }
 
-// ParseLine reads the usual notation, "9600 8N1". Modbus RTU always has 8 data bits.
+// ParseLine parses the usual notation, "9600 8N1". Modbus RTU always has 8 data bits.
 func ParseLine(text string) (Line, error) {
 	baud, format, _ := strings.Cut(text, " ")
 	rate, err := strconv.ParseUint(baud, 10, 32)
@@ -75,7 +75,7 @@ func ParseHost(text string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// client is the library's client for these settings. It is not connected yet.
+// client returns the library's client for these settings, not connected yet.
 func (s Settings) client() (*modbus.ModbusClient, error) {
 	c := &modbus.ClientConfiguration{URL: "tcp://" + s.Host, Timeout: s.Timeout, Logger: noLog}
 	if s.Device != "" {

@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// mcp23017Options are those of a pin of Microchip's port expander (DS20001952C). The others
-// may be contacts or outputs: each touches the bits of its own pin alone.
+// mcp23017Options are the options of an output on a pin of Microchip's port expander (DS20001952C).
+// Other pins may be contacts or outputs: each changes only the bits of its own pin.
 type mcp23017Options struct {
 	Bus     i2c.Bus
 	Address uint16
@@ -32,10 +32,10 @@ func (o *mcp23017Options) Check() (problems []drivers.Problem) {
 	return problems
 }
 
-// Claims is the pin, as kind mcp23017 of a sensor writes it.
+// Claims returns the pin, in the same form as kind mcp23017 of a sensor.
 func (o *mcp23017Options) Claims() []string { return []string{claim(o.Bus, o.Address, o.Pin)} }
 
-// claim names a pin of a part on a bus.
+// claim returns the claim of a pin of a part on a bus.
 func claim(bus i2c.Bus, addr uint16, pin string) string {
 	return fmt.Sprintf("%v 0x%02x %s", bus, addr, pin)
 }
@@ -60,12 +60,13 @@ type mcp23017Line struct {
 	low       bool
 }
 
-// Set writes the latch before the direction: a pin that is an input, as all are after power
-// on, becomes an output that has its level already. What has its value is not written.
+// Set writes the latch before the direction: after power-on all pins are inputs, and the pin must
+// have its level when it becomes an output. Registers that already have their value are not
+// written.
 func (l *mcp23017Line) Set(ctx context.Context, on bool) error {
 	return l.Measure(ctx, func() error {
 		if _, err := l.registers(); err != nil {
-			return err // it is not ours to write to
+			return err // do not write to an unknown part
 		}
 		for _, set := range []struct {
 			reg byte
@@ -79,8 +80,8 @@ func (l *mcp23017Line) Set(ctx context.Context, on bool) error {
 	})
 }
 
-// Get reads the level at the pin together with its settings: a part whose power has dipped
-// has made the pin an input.
+// Get reads the level at the pin together with its settings: after a power dip the pin is an
+// input.
 func (l *mcp23017Line) Get(ctx context.Context) (on bool, err error) {
 	err = l.Measure(ctx, func() error {
 		regs, err := l.registers()
@@ -92,7 +93,7 @@ func (l *mcp23017Line) Get(ctx context.Context) (on bool, err error) {
 	return on, err
 }
 
-// registers reads all in one transfer: they are of one moment.
+// registers reads all registers in one transfer, so that they are consistent.
 func (l *mcp23017Line) registers() ([]byte, error) {
 	regs := make([]byte, drivers.MCPLatch+2)
 	if err := l.ReadRegister(drivers.MCPDirection, regs); err != nil {
@@ -101,7 +102,7 @@ func (l *mcp23017Line) registers() ([]byte, error) {
 	return regs, drivers.CheckMCP23017(regs)
 }
 
-// decode takes the level out of the registers, if the pin still has its settings.
+// decode returns the level of the pin, or an error if the pin has lost its settings.
 func (l *mcp23017Line) decode(regs []byte) (on bool, err error) {
 	is := func(reg byte) bool { return regs[reg+l.port]&l.bit != 0 }
 	if is(drivers.MCPDirection) || is(drivers.MCPPolarity) {
@@ -111,7 +112,7 @@ func (l *mcp23017Line) decode(regs []byte) (on bool, err error) {
 	return is(drivers.MCPLevel) != l.low, nil
 }
 
-// withBit is a register with one bit as it shall be.
+// withBit returns was with one bit set or cleared.
 func withBit(was, bit byte, one bool) byte {
 	if one {
 		return was | bit

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// pcf8574Options are those of a pin of NXP's and TI's port expander (SCPS068K).
+// pcf8574Options are the options of an output on a pin of NXP's and TI's port expander (SCPS068K).
 type pcf8574Options struct {
 	Bus     i2c.Bus
 	Address uint16
@@ -54,15 +54,15 @@ type pcf8574Line struct {
 	low   bool
 }
 
-// Set writes all pins in one byte, as the part has it: see [drivers.DrivePCF8574].
+// Set sets the pin. The part is always written as a whole: see [drivers.DrivePCF8574].
 func (l *pcf8574Line) Set(ctx context.Context, on bool) error {
 	return l.MeasureExclusive(ctx, func() error {
 		return drivers.DrivePCF8574(l.Part, l.latch, l.bit, on != l.low)
 	})
 }
 
-// Get reads the level at the pin. A high pin is held by a weak current only: what pulls it
-// low shows.
+// Get reads the level at the pin. The part pulls a high pin up only weakly, so Get also sees that
+// something else holds it low.
 func (l *pcf8574Line) Get(ctx context.Context) (on bool, err error) {
 	err = l.MeasureExclusive(ctx, func() error {
 		levels, err := drivers.PCF8574Levels(l.Part)

@@ -7,10 +7,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// simulatedOptions are those of a line that is nowhere, for tests, demos and load.
+// simulatedOptions are the options of an output without hardware, for tests, demos and load tests.
 type simulatedOptions struct{ Kind string }
 
-// Check says whether it is the one kind that there is.
+// Check reports any other kind.
 func (o *simulatedOptions) Check() []drivers.Problem {
 	if o.Kind == "simulated" {
 		return nil
@@ -19,14 +19,14 @@ func (o *simulatedOptions) Check() []drivers.Problem {
 		"or kind: simulated", o.Kind)}
 }
 
-// Claims is nothing.
+// Claims returns none.
 func (o *simulatedOptions) Claims() []string { return nil }
 
 func (o *simulatedOptions) open(_ context.Context, _ *Hardware, safe bool) (outputs.Line, error) {
 	return &simulatedLine{on: safe}, nil
 }
 
-// simulatedLine remembers what it was told.
+// simulatedLine stores the last value that was set.
 type simulatedLine struct{ on bool }
 
 func (l *simulatedLine) Set(_ context.Context, on bool) error { l.on = on; return nil }
