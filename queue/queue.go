@@ -200,11 +200,13 @@ func (q *Queue) waitRoomLocked() {
 }
 
 // waitAttemptedLocked waits until a commit that holds the reading has ended. It
-// does not wait for a disk that hangs.
+// does not wait for a disk that hangs. If another file is opened meanwhile, the reading has
+// another number there: then it waits for all that memory holds.
 func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 	if q.opened.file == nil || q.storage.hangs {
 		return
 	}
+	generation := q.opened.generation
 	timer := time.NewTimer(diskTimeout)
 	defer timer.Stop()
 	for l.attempted <= number && l.first <= number && !q.storage.hangs {
@@ -219,6 +221,9 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 			hangs = true
 		}
 		q.mu.Lock()
+		if generation != q.opened.generation {
+			generation, number = q.opened.generation, l.next-1
+		}
 		if hangs {
 			q.hangLocked()
 		}

@@ -441,3 +441,30 @@ func TestFileLostOnADiskThatCannotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// TestAFileThatIsLostIsNoDiskThatHangs: an alarm that waits for the disk meanwhile has
+// another number in the new file.
+func TestAFileThatIsLostIsNoDiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		for seq := range uint64(100) {
+			h.Put(alarm(seq + 1))
+		}
+		h.all(t)
+		time.Sleep(2 * time.Minute)
+		if err := os.Truncate(h.path, 0); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		h.Put(alarm(101))
+		if took := time.Since(began); took >= diskTimeout || h.Stats().Memory != 0 {
+			t.Errorf("Put took %v, %d in memory only", took, h.Stats().Memory)
+		}
+		for _, it := range h.Recent() {
+			if strings.Contains(it.Details, "hangs") {
+				t.Errorf("event %s %s", it.Event, it.Details)
+			}
+		}
+	})
+}
