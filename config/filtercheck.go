@@ -73,8 +73,8 @@ func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors
 		f.failKey(at+".change", "each change of a state is reported: leave this out")
 	case f.has(at+".change") && v.Change <= 0:
 		f.failValue(at+".change", "must be more than 0")
-	case f.has(at+".at_least") && v.AtLeast < time.Second:
-		f.failValue(at+".at_least", "must be 1s or more")
+	case f.has(at+".at_least") && (v.AtLeast < time.Second || v.AtLeast > sensors.MaxEvery):
+		f.failValue(at+".at_least", "must be between 1s and 7d")
 	case f.has(at+".at_least") && v.AtLeast <= every:
 		f.failValue(at+".at_least", "must be longer than the %s between two readings: all would be reported",
 			clock.FormatDuration(every))
@@ -107,6 +107,7 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 	if v.Clear != nil {
 		limit.Clear = *v.Clear
 	}
+	between(f.reader, at+".for", limit.For, 0, 24*time.Hour, "at most 24h")
 	switch {
 	case limit.Below && limit.Clear < limit.At, !limit.Below && limit.Clear > limit.At:
 		f.failValue(at+".clear", "is on the alarm's side: %s %s is the alarm, so it clears at %s or on the other side",

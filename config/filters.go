@@ -47,14 +47,14 @@ type limitKeys struct {
 	Above *float64      `yaml:"above"` // the alarm begins above it
 	Below *float64      `yaml:"below"` // or below it
 	Clear *float64      `yaml:"clear"` // the alarm ends here; nil: at the threshold
-	For   time.Duration `yaml:"for"`   // how long before the alarm begins
+	For   time.Duration `yaml:"for"`   // how long before the alarm begins, to 24h
 }
 
 // reportKeys say when a value is reported: after a change of that much, in the unit
 // of the quantity, and after that time in any case.
 type reportKeys struct {
 	Change  float64       `yaml:"change"`   // more than 0
-	AtLeast time.Duration `yaml:"at_least"` // 1s or more, and longer than the pace
+	AtLeast time.Duration `yaml:"at_least"` // 1s to 7d, and longer than the pace
 }
 
 // A filterReader holds the filter keys of one stanza by quantity, and checks them

@@ -18,7 +18,7 @@ import (
 // A stanza holds the keys that every kind of sensor takes.
 type stanza struct {
 	Kind    string               `yaml:"kind"`    // needed
-	Every   time.Duration        `yaml:"every"`   // 1ms or more; 0: the kind's own pace
+	Every   time.Duration        `yaml:"every"`   // 1ms to 7d; 0: the kind's own pace
 	Class   string               `yaml:"class"`   // Home Assistant's, for a kind of one quantity
 	Name    label                `yaml:"name"`    // what people call it, unless the kind has a key of that name
 	Area    label                `yaml:"area"`    // where it is
@@ -236,7 +236,7 @@ func (r *sensorReader) share(path string, s drivers.Sharer) {
 
 // pace is the time between two measurements, the kind's own if the stanza has none;
 // 0 for a sensor that reports by itself when something happens. Less than 1ms is
-// rejected: no bus here is that fast.
+// rejected, because no bus here is that fast, and more than sensors.MaxEvery.
 func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Duration {
 	pace, path := opts.Pace(), path+".every"
 	switch {
@@ -245,8 +245,8 @@ func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Du
 	case r.bad[path]:
 	case pace == 0:
 		r.failKey(path, "a %s reports by itself when something happens: leave this out", s.Kind)
-	case s.Every < time.Millisecond:
-		r.failValue(path, "must be 1ms or more")
+	case s.Every < time.Millisecond || s.Every > sensors.MaxEvery:
+		r.failValue(path, "must be between 1ms and 7d")
 	}
 	return s.Every
 }

@@ -30,10 +30,17 @@ var durationUnits = []unit{
 // half as powers of two, and the bound of a queue should not depend on that.
 var sizeUnits = []unit{{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}
 
+// maxDuration bounds every duration of a file, so that code may multiply one by a small factor
+// without an overflow. Most keys have a lower bound of their own.
+const maxDuration = 3650 * 24 * time.Hour
+
 // parseDuration reads "30s", "1.5h", "1h30m" or "90d". A bare 0 is taken: it
 // is the same in every unit.
 func parseDuration(text string) (time.Duration, error) {
 	n, err := parseUnits(text, durationUnits, "such as 30s", func(string) string { return ": ms, s, m, h, d" })
+	if err == nil && n > int64(maxDuration) {
+		return 0, fmt.Errorf("%q is too long: at most 3650d", text)
+	}
 	return time.Duration(n), err
 }
 

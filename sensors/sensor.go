@@ -41,6 +41,10 @@ type Sample struct {
 	Event *Event // set if the sample is an event; Value and Err are then not used
 }
 
+// MaxEvery bounds Spec.Every and Report.AtLeast: three of them, in milliseconds, fit into the int
+// of a 32-bit board.
+const MaxEvery = 7 * 24 * time.Hour
+
 // A Spec is one sensor as configured.
 type Spec struct {
 	Name    string

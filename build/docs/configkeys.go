@@ -125,7 +125,7 @@ var configSections = []configSection{
 		keys: []configKey{
 			{"kind", "one of the [kinds](sensors.md#kinds); needed", "", ""},
 			{"every",
-				"the time between two measurements, at least `1ms`; kinds that report events do not have " +
+				"the time between two measurements, `1ms` to `7d`; kinds that report events do not have " +
 					"this key",
 				"", "the kind's"},
 			{"name", "what people call it, in any script (`Küche`), at most 64 characters; with several quantities, the " +
@@ -180,11 +180,11 @@ var configSections = []configSection{
 			{"above", "an alarm while the value is above this", "", ""},
 			{"below", "or below this; one of the two, not both", "", ""},
 			{"clear", "`ok` again when the value is back beyond this", "", "the threshold"},
-			{"for", "how long the value has to be beyond the threshold", "", ""},
+			{"for", "how long the value has to be beyond the threshold, at most `24h`", "", ""},
 		}},
 	{path: "sensors.NAME.report", title: "sensors: report", keys: []configKey{
 		{"change", "a value is published if it differs from the last reading by at least this much", "", ""},
-		{"at_least", "or if the last reading was this long ago", "", ""},
+		{"at_least", "or if the last reading was this long ago, `1s` to `7d`", "", ""},
 	}},
 	{path: "sensors.NAME.valid", title: "sensors: valid",
 		intro: "A value outside this range is a failed read, with the value in its error.", keys: []configKey{

@@ -70,8 +70,8 @@ func (o *linesOptions) Check() []Problem {
 	if o.MaxPerSecond < 1 || o.MaxPerSecond > maxLines {
 		problems = append(problems, problem("most", "%d is not between 1 and %d lines a second", o.MaxPerSecond, maxLines))
 	}
-	if o.Silence != 0 && o.Silence < time.Second {
-		problems = append(problems, problem("silence", "%v is shorter than 1s", o.Silence))
+	if o.Silence != 0 && (o.Silence < time.Second || o.Silence > sensors.MaxEvery) {
+		problems = append(problems, problem("silence", "%v is not between 1s and 7d", o.Silence))
 	}
 	return append(problems, o.checkEvery()...)
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 func TestLinesOptionsSayWhatIsWrong(t *testing.T) {
@@ -17,12 +19,13 @@ func TestLinesOptionsSayWhatIsWrong(t *testing.T) {
 		"is too short":                  {MaxPerSecond: 1, File: "/run/x", States: []string{"on"}},
 		"one twice": {MaxPerSecond: 1, File: "/run/x",
 			Several: lineKinds{"a": {States: []string{"on", "on"}}}},
-		"states have none":            {MaxPerSecond: 1, File: "/run/x", Unit: "%", States: []string{"off", "on"}},
-		"0 is not between 1 and 1000": {File: "/run/x"},
-		"1ms is shorter than 1s":      {MaxPerSecond: 1, File: "/run/x", Silence: time.Millisecond},
-		"leave it out, a line in a":   {MaxPerSecond: 1, File: "/run/x", Every: time.Minute},
-		"999ms is shorter than 1s":    {MaxPerSecond: 1, Command: []string{"x"}, Every: 999 * time.Millisecond},
-		"a run without a line":        {MaxPerSecond: 1, Command: []string{"x"}, Every: time.Second, Silence: time.Second},
+		"states have none":             {MaxPerSecond: 1, File: "/run/x", Unit: "%", States: []string{"off", "on"}},
+		"0 is not between 1 and 1000":  {File: "/run/x"},
+		"1ms is not between 1s and 7d": {MaxPerSecond: 1, File: "/run/x", Silence: time.Millisecond},
+		"is not between 1s and 7d":     {MaxPerSecond: 1, File: "/run/x", Silence: sensors.MaxEvery + 1},
+		"leave it out, a line in a":    {MaxPerSecond: 1, File: "/run/x", Every: time.Minute},
+		"999ms is shorter than 1s":     {MaxPerSecond: 1, Command: []string{"x"}, Every: 999 * time.Millisecond},
+		"a run without a line":         {MaxPerSecond: 1, Command: []string{"x"}, Every: time.Second, Silence: time.Second},
 	} {
 		if p := o.Check(); len(p) != 1 || !strings.Contains(p[0].Text, want) {
 			t.Errorf("%+v: %v, want %q", o, p, want)
