@@ -125,7 +125,7 @@ func TestADS1115ResultThatCannotBeTrueIsRefused(t *testing.T) {
 	measures(t, adsAt("A0-A1"), adsOps(0x8383, 0x8001), "voltage", -4.0959)
 }
 
-func TestADS1115ThatNeverEndsIsNotWaitedForLong(t *testing.T) {
+func TestADS1115ConversionTimeoutIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := once(t, adsAt("A0"), answers(map[byte][]byte{1: {0x43, 0x83}}))

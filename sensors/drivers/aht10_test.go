@@ -34,7 +34,7 @@ func TestAHT10MeasuresAsItsDatasheetSays(t *testing.T) {
 	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(1, 0xacccc)), 0, 85)
 }
 
-func TestAHT10IsWaitedFor(t *testing.T) {
+func TestAHT10ConversionIsAwaited(t *testing.T) {
 	ops := aht10Ops(aht10Reply(0x80000, 0x60000))
 	busy := aht10Reply(0x12345, 0x54321)
 	busy[0] = 0x98

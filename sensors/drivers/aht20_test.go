@@ -47,7 +47,7 @@ func TestAHT20IsCalibratedWhereItIsNot(t *testing.T) {
 	readsClimate(t, newAHT20(), ops, 50, 25)
 }
 
-func TestAHT20IsWaitedFor(t *testing.T) {
+func TestAHT20ConversionIsAwaited(t *testing.T) {
 	ops := aht20Ops(aht20Reply(0x80000, 0x60000))
 	busy := aht20Reply(0x12345, 0x54321)
 	busy[0] = 0x98
@@ -76,7 +76,7 @@ func TestAHT20ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 	}
 }
 
-func TestAHT20EndsInTimeOnABusThatReadsTheSameForEver(t *testing.T) {
+func TestAHT20TimesOutOnAStuckBus(t *testing.T) {
 	for b := range 256 {
 		synctest.Test(t, func(t *testing.T) {
 			bus, start := i2cfake.Reading(byte(b)), time.Now()
@@ -111,7 +111,7 @@ func (s *stuckAHT) tx(_ int, _ uint16, w, r []byte) error {
 
 // A part that hangs in the middle of a measurement is recovered by the reset that
 // opening it anew sends: closing the bus does nothing for it.
-func TestAHTsThatAreStuckRecoverWhenTheyAreOpened(t *testing.T) {
+func TestOpenRecoversAStuckAHT(t *testing.T) {
 	for kind, idle := range ahtFrames {
 		synctest.Test(t, func(t *testing.T) {
 			stuck := &stuckAHT{frame: slices.Clone(idle)}
@@ -129,7 +129,7 @@ func TestAHTsThatAreStuckRecoverWhenTheyAreOpened(t *testing.T) {
 	}
 }
 
-func TestAHTsThatRepeatAnOldMeasurementAreRefused(t *testing.T) {
+func TestAHTRepeatedMeasurementIsRejected(t *testing.T) {
 	for kind, frame := range ahtFrames {
 		for name, c := range map[string]struct {
 			busy  bool          // right after the command
@@ -163,7 +163,7 @@ func TestAHTsThatRepeatAnOldMeasurementAreRefused(t *testing.T) {
 }
 
 // A part that has measured, and stops then, is noticed at the first repetition.
-func TestAHTsThatStopMeasuringAreNoticed(t *testing.T) {
+func TestAHTThatStopsMeasuringIsDetected(t *testing.T) {
 	for kind, frame := range ahtFrames {
 		synctest.Test(t, func(t *testing.T) {
 			n, works := 0, true // measurements

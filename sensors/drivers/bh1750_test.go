@@ -43,7 +43,7 @@ func night(elsewhere error) *i2cfake.Bus {
 	}}
 }
 
-func TestBH1750TellsDarknessFromABusHeldLow(t *testing.T) {
+func TestBH1750DistinguishesDarknessFromALowBus(t *testing.T) {
 	for _, nak := range []error{syscall.EREMOTEIO, syscall.ENXIO, syscall.EIO} {
 		synctest.Test(t, func(t *testing.T) {
 			samples, err := once(t, newBH1750(), night(nak))
@@ -87,7 +87,7 @@ func FuzzBH1750(f *testing.F) {
 	})
 }
 
-func TestValuesAreAsFineAsTheirParts(t *testing.T) {
+func TestValuesAreRoundedToThePartsResolution(t *testing.T) {
 	for _, c := range []struct{ x, resolution, want float64 }{
 		{28066.66667, 1 / 1.2, 28066.7}, {1.23456789, 0.001, 1.235}, {1.23456789, 0.004, 1.235},
 		{1.23456789, 0.000125, 1.2346},

@@ -116,7 +116,7 @@ func TestBME280ThatHasNotMeasuredIsRefused(t *testing.T) {
 
 // What the registers hold after a reset is also what they hold at 26.46 °C: a
 // room that is steadily as warm as that must not fail.
-func TestBME280MeasurementThatLooksLikeNoneIsTaken(t *testing.T) {
+func TestBME280ResetValueOfOneQuantityIsAccepted(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"26.46 °C": with(3, 0x80, 0, 0), "humidity": with(6, 0x80, 0), "pressure": with(0, 0x80, 0, 0),
 	} {
@@ -158,7 +158,7 @@ func TestBME280CalibrationOfADeadBusIsRefused(t *testing.T) {
 }
 
 // A bus that reads 0xff says for ever that the part is busy.
-func TestBME280EndsOnABusThatFallsSilent(t *testing.T) {
+func TestBME280TimesOutOnASilentBus(t *testing.T) {
 	for n := range len(bmeOps(0x60, bmxRaw)) {
 		synctest.Test(t, func(t *testing.T) {
 			opening := &i2ctest.Playback{Ops: bmeOps(0x60, bmxRaw)[:n], DontPanic: true}

@@ -59,7 +59,7 @@ func TestBMP280DataThatIsNoMeasurementIsRefused(t *testing.T) {
 	}
 }
 
-func TestBME280UnderTheNameOfABMP280IsTold(t *testing.T) {
+func TestBME280ConfiguredAsBMP280IsReported(t *testing.T) {
 	for chip, want := range map[byte]string{
 		0x60: "this is a BME280 (chip id 0x60): write kind: bme280",
 		0x55: "this is a BMP085 or BMP180 (chip id 0x55), which kind bmp280 does not read",

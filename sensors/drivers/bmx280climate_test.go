@@ -69,7 +69,7 @@ func (d digits) percent(raw, fine int64) float64 {
 
 // Real parts are spread around these calibrations; dig_H4 and dig_H5 of some are
 // negative. The formulas differ by less than the part's noise.
-func TestClimateIsComputedAsInWholeNumbers(t *testing.T) {
+func TestClimateMatchesTheIntegerFormulas(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	about := func(n, spread int64) int64 { return n + random.Int64N(2*spread+1) - spread }
 	negative := 0

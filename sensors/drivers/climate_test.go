@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 )
 
-func TestValueThatIsNoMeasurementIsRefusedWithItsUnit(t *testing.T) {
+func TestImpossibleValueErrorHasItsUnit(t *testing.T) {
 	p, err := (&onI2C{I2C: 1, Address: 0x38}).openPart(wired(i2cfake.Reading(0)))
 	if err != nil {
 		t.Fatal(err)

@@ -139,7 +139,7 @@ func TestContactReportsItsLevelAtTheStartOnceItIsStable(t *testing.T) {
 }
 
 // The first bounce is 20 ms before the last one.
-func TestReadingHasTheTimeOfTheEdgeAndSettleDoesNotWait(t *testing.T) {
+func TestReadingHasTheTimeOfTheEdge(t *testing.T) {
 	for mode, want := range map[debounce.Mode]struct{ took, ago time.Duration }{
 		debounce.Settle: {0, 0},
 		debounce.Stable: {70 * time.Millisecond, 50 * time.Millisecond},
@@ -173,7 +173,7 @@ func TestReadingHasTheTimeOfTheEdgeAndSettleDoesNotWait(t *testing.T) {
 
 // What records an alarm may wait for the disk. Meanwhile the contact bounces: no
 // look may take its level for one that held.
-func TestEdgesThatWereNotReadInTimeAreUsedAsTheyHappened(t *testing.T) {
+func TestLateEdgesKeepTheirTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		s := settled(t, w, doorOptions())
@@ -211,9 +211,9 @@ func TestContactSeesAChangeWhoseEdgeWasLost(t *testing.T) {
 	})
 }
 
-// TestAnEdgeThatIsLostAmongOthersIsSeenSoon: a door that opens, and bounces shut
+// TestLostEdgeIsFoundByPolling: a door that opens, and bounces shut
 // and open again in one interrupt.
-func TestAnEdgeThatIsLostAmongOthersIsSeenSoon(t *testing.T) {
+func TestLostEdgeIsFoundByPolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		s := settled(t, w, doorOptions())
@@ -232,8 +232,8 @@ func TestAnEdgeThatIsLostAmongOthersIsSeenSoon(t *testing.T) {
 	})
 }
 
-// TestAQuietContactIsLookedAtSixTimesAMinute, at the same moments as all others.
-func TestAQuietContactIsLookedAtSixTimesAMinute(t *testing.T) {
+// TestQuietContactIsPolledSixTimesAMinute, at the same moments as all others.
+func TestQuietContactIsPolledSixTimesAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		s := settled(t, w, doorOptions())
@@ -351,8 +351,8 @@ func (n *noise) WaitEdges(ctx context.Context, timeout time.Duration, into []gpi
 	return count, nil
 }
 
-// TestAnHourOfNoiseIsAHandfulOfMessages: 36 million edges, in each mode.
-func TestAnHourOfNoiseIsAHandfulOfMessages(t *testing.T) {
+// TestHourOfNoiseGivesFewMessages: 36 million edges, in each mode.
+func TestHourOfNoiseGivesFewMessages(t *testing.T) {
 	for mode, want := range map[debounce.Mode]struct {
 		quiet  time.Duration
 		events string
@@ -439,8 +439,8 @@ func TestContactStopsAtOnce(t *testing.T) {
 	})
 }
 
-// TestPolledContactIsAsGood: a line that announces no edges.
-func TestPolledContactIsAsGood(t *testing.T) {
+// TestPolledContactReportsTheSame: a line that announces no edges.
+func TestPolledContactReportsTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		s := settled(t, gpio.PolledLine{Leveler: w}, doorOptions())
@@ -456,7 +456,7 @@ func TestPolledContactIsAsGood(t *testing.T) {
 	})
 }
 
-func TestContactIsOneWhenTheCircuitIsNotAsItNormallyIs(t *testing.T) {
+func TestContactIsOneOutsideItsNormalState(t *testing.T) {
 	for _, c := range []struct {
 		pull     gpio.Pull
 		normally string

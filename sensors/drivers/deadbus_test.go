@@ -12,20 +12,20 @@ import (
 // can make a value of theirs, or where that is claimed.
 var noBus = map[string]string{
 	"pcf8574":   "a level is all that a pin has, and 0xff is eight of them; for 0x00 TestPCF8574TellsAllPinsLow...",
-	"ds2438":    "TestADS2438OnAWireThatIsHeldLowIsNoZero",
-	"max31865":  "TestAMAX31865WithoutItsThermometerIsAnError",
+	"ds2438":    "TestDS2438OnALowWireIsAnError",
+	"max31865":  "TestMAX31865WithoutAThermometerIsAnError",
 	"contact":   "a level is all that a line has: a cut cable is what supervised loops are for",
 	"pulse":     "a line that does not change makes no pulses",
-	"dht":       "TestALineThatIsHeldLowIsNoZero; all ones have a wrong checksum",
-	"w1":        "TestSpoiledReadsAreToldInPlainWords, TestADS18S20WithoutACountIsNoZero",
-	"hwmon":     "TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike: the kernel's driver has the bus",
-	"iio":       "TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike: the kernel's driver has the bus",
-	"thermal":   "the kernel has the bus; TestAZoneIsNoHotterThanSilicon",
+	"dht":       "TestLineThatIsHeldLowIsAnError; all ones have a wrong checksum",
+	"w1":        "TestCorruptReadsHaveAClearError, TestDS18S20WithoutACountIsAnError",
+	"hwmon":     "TestImpossibleKernelValuesAreErrors: the kernel's driver has the bus",
+	"iio":       "TestImpossibleKernelValuesAreErrors: the kernel's driver has the bus",
+	"thermal":   "the kernel has the bus; TestZoneAboveSiliconLimitsIsAnError",
 	"pi":        "the kernel has the bus",
 	"lines":     "another program has the bus",
-	"modbus":    "frames have a checksum; TestWhatIsWrongOnTheLineIsNamed",
+	"modbus":    "frames have a checksum; TestModbusErrorsAreExplained",
 	"simulated": "nothing is measured",
-	"derived":   "its sources have the bus; TestAFaultOfASourceIsOneOfTheDerivedStreamAndNamesIt",
+	"derived":   "its sources have the bus; TestFaultOfASourceIsAFaultOfTheDerivedStream",
 }
 
 // living are the other kinds with options that can be opened, and what their part
@@ -63,10 +63,10 @@ func living() map[string]struct {
 	return all
 }
 
-// TestNoKindMakesAValueOfADeadBus claims for every kind that a bus on which all
+// TestDeadBusGivesNoValue claims for every kind that a bus on which all
 // bytes read 0x00, or 0xff, is an error, whenever it dies: before the part is
 // opened, or after any of the transfers of opening and a measurement.
-func TestNoKindMakesAValueOfADeadBus(t *testing.T) {
+func TestDeadBusGivesNoValue(t *testing.T) {
 	parts := living()
 	for _, kind := range Kinds() {
 		p, ok := parts[kind]

@@ -21,7 +21,7 @@ func TestVoltageNeedsItsUnit(t *testing.T) {
 	}
 }
 
-func TestResistanceIsUnderstoodAsItIsPrinted(t *testing.T) {
+func TestResistanceForms(t *testing.T) {
 	for text, want := range map[string]ohms{
 		"470": 470, "0.1": 0.1, "0R1": 0.1, "R100": 0.1, "k47": 470, "4.7k": 4700, "4k7": 4700, "1M": 1e6, "1M5": 1.5e6,
 		"10kΩ": 10e3, "22 ohm": 22, "2.2 kohms": 2200,

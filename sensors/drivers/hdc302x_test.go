@@ -29,7 +29,7 @@ func TestHDC302xBeyondItsRangeIsRefused(t *testing.T) {
 	failsWith(t, newHDC302x(), hdc302xOps(0, 0), "i2c-1 0x44: temperature -45 °C is beyond")
 }
 
-func TestOtherPartInPlaceOfAnHDC302xIsTold(t *testing.T) {
+func TestOtherPartAtTheAddressOfAnHDC302xIsReported(t *testing.T) {
 	ops := hdc302xOps(0x6666, 0x8000)
 	ops[5].R = i2c.EncodeWords(0xff, 0x1234)
 	failsWith(t, newHDC302x(), ops, "i2c-1 0x44: this is not an HDC302x: manufacturer id 0x1234, not 0x3000")

@@ -95,7 +95,7 @@ func TestHygrometersFailWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T
 	})
 }
 
-func TestHygrometersEndInTimeOnABusThatFallsSilent(t *testing.T) {
+func TestHygrometersTimeOutOnASilentBus(t *testing.T) {
 	eachHygrometer(t, func(t *testing.T, kind string, ops []i2ctest.IO) {
 		for n := range ops {
 			for _, dead := range []byte{0x00, 0xff} {
@@ -121,7 +121,7 @@ func TestHygrometersEndInTimeOnABusThatFallsSilent(t *testing.T) {
 	})
 }
 
-func TestHygrometersRefuseEveryBitThatIsWrong(t *testing.T) {
+func TestHygrometersRejectEveryBitError(t *testing.T) {
 	eachHygrometer(t, func(t *testing.T, kind string, ops []i2ctest.IO) {
 		for n, op := range ops {
 			if !hygrometers[kind].crc || len(op.R) < 3 {
@@ -137,7 +137,7 @@ func TestHygrometersRefuseEveryBitThatIsWrong(t *testing.T) {
 	})
 }
 
-func TestHygrometersStopWhenTheyAreTold(t *testing.T) {
+func TestHygrometersStopWithTheContext(t *testing.T) {
 	eachHygrometer(t, func(t *testing.T, kind string, ops []i2ctest.IO) {
 		synctest.Test(t, func(t *testing.T) {
 			bus := i2cfake.Reading(0xff)

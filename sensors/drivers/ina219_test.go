@@ -48,7 +48,7 @@ func TestINA219MeasuresAsItsDatasheetSays(t *testing.T) {
 
 // The datasheet's example (8.5.2): 2 mOhm, 15 A at most, so 457.7 µA a step and a
 // calibration of 44739, of which bit 0 is always 0; and the smallest range.
-func TestINA219IsScaledAsFineAsItGoes(t *testing.T) {
+func TestINA219ScaleHasTheFinestStep(t *testing.T) {
 	for _, c := range []struct {
 		shunt       ohms
 		most        float64

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestAPartFindsItsKind(t *testing.T) {
+func TestPartIsMappedToItsKind(t *testing.T) {
 	for word, want := range map[string]string{
 		"ds18b20": "w1", "DS18B20": "w1", "dht22": "dht", "DHT11": "dht", "am2302": "dht", "BME280": "bme280",
 		"sht31": "sht3x", "SHT45": "sht4x", "scd41": "scd4x", "hdc3022": "hdc302x", "tmp112": "tmp102",
@@ -19,7 +19,7 @@ func TestAPartFindsItsKind(t *testing.T) {
 	}
 }
 
-func TestEveryOtherWordIsForAKindAndNoneIsOne(t *testing.T) {
+func TestOtherWordsMapToKinds(t *testing.T) {
 	for word, kind := range otherWords {
 		if _, ok := kinds[kind]; !ok {
 			t.Errorf("%s: there is no kind %q", word, kind)

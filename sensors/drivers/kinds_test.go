@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
-func TestEveryKindHasOptionsOfItsOwnEachTime(t *testing.T) {
+func TestNewReturnsSeparateOptions(t *testing.T) {
 	for _, kind := range Kinds() {
 		a, ok := New(kind)
 		b, _ := New(kind)
@@ -23,7 +23,7 @@ func TestEveryKindHasOptionsOfItsOwnEachTime(t *testing.T) {
 	}
 }
 
-func TestClaimsAreTheSameHoweverThePinIsWritten(t *testing.T) {
+func TestClaimsDoNotDependOnThePinForm(t *testing.T) {
 	for want, o := range map[string]Claimer{
 		"GPIO17":     &contactOptions{GPIO: gpio.SoCPin(17)},
 		"i2c-1 0x38": newAHT20().(Claimer),
@@ -35,7 +35,7 @@ func TestClaimsAreTheSameHoweverThePinIsWritten(t *testing.T) {
 	}
 }
 
-func TestHardwareOpensWhatTheOptionsSay(t *testing.T) {
+func TestHardwareOpensEveryKind(t *testing.T) {
 	h := &Hardware{}
 	o := &simulatedOptions{Counter: &struct{}{}}
 	s, err := h.Open(context.Background(), sensors.Spec{Name: "load", Kind: "simulated", Options: o})

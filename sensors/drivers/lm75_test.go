@@ -33,7 +33,7 @@ func TestLM75MeasuresAsItsDatasheetSays(t *testing.T) {
 	}
 }
 
-func TestDS75MeasuresWithTheBitsThatItIsGiven(t *testing.T) {
+func TestDS75UsesTheConfiguredBits(t *testing.T) {
 	for bits, want := range map[uint8]struct {
 		config byte
 		value  float64
@@ -56,7 +56,7 @@ func TestLM75TakesNineToTwelveBits(t *testing.T) {
 
 // Whoever wants no alarm sets the upper limit as high as it goes: 127.5 °C in the
 // nine bits of an LM75, 127.9375 °C in twelve.
-func TestLM75WithItsAlarmSwitchedOffIsOne(t *testing.T) {
+func TestLM75WithItsAlarmOffIsAccepted(t *testing.T) {
 	for _, limit := range [][]byte{{0x7f, 0x80}, {0x7f, 0xf0}, {0x7d, 0x80}} {
 		ops := lm75Ops(0x08, 0x19, 0x00)
 		ops[3].R, ops[7].R = limit, limit
@@ -64,7 +64,7 @@ func TestLM75WithItsAlarmSwitchedOffIsOne(t *testing.T) {
 	}
 }
 
-func TestLM75ThatCannotBeOneIsRefused(t *testing.T) {
+func TestLM75WithImpossibleRegistersIsRejected(t *testing.T) {
 	at := func(n int, r ...byte) []i2ctest.IO {
 		ops := lm75Ops(0x08, 0x19, 0x00)
 		ops[n].R = r

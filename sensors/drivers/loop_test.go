@@ -92,7 +92,7 @@ func TestLoopOptionsSayWhatIsWrong(t *testing.T) {
 
 // The band of short, open and cut is 0.55 V at the least: 82.5 mV beyond an end
 // are needed to cross it. 1.925 V is between closed and open.
-func TestVoltageThatHoversBetweenTwoStatesDoesNotFlap(t *testing.T) {
+func TestLoopStatesHaveHysteresis(t *testing.T) {
 	w, at := byHand().watch(), time.Now()
 	told := 0
 	for i := range 10_000 {
@@ -106,7 +106,7 @@ func TestVoltageThatHoversBetweenTwoStatesDoesNotFlap(t *testing.T) {
 	}
 }
 
-func TestStateThatPassesIsNotTold(t *testing.T) {
+func TestShortStateIsNotReported(t *testing.T) {
 	w, at := byHand().watch(), time.Now()
 	var got []float64
 	for _, v := range []float64{1.65, 1.65, 1.65, 2.2, 1.65, 1.65, 2.2, 3.3, 3.3, 3.3, 1.65, 0, 0, 0} { // 100 ms each
@@ -120,7 +120,7 @@ func TestStateThatPassesIsNotTold(t *testing.T) {
 	}
 }
 
-func TestLoopThatNeverSettlesIsNotCalledClosed(t *testing.T) {
+func TestUnsettledLoopIsNotClosed(t *testing.T) {
 	w, at := byHand().watch(), time.Now()
 	w.observe(1.65, at)
 	w.observe(1.65, at.Add(time.Second))
@@ -212,7 +212,7 @@ func TestLoopReportsAtTheStartAndWhenItChanges(t *testing.T) {
 	})
 }
 
-func TestForeignVoltageOnALoopIsAnError(t *testing.T) {
+func TestExternalVoltageOnALoopIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for v, want := range map[float64]string{4: "i2c-1 0x48: 4.00V on a loop with a supply of 3.3V",
 			4.0955: "i2c-1 0x48: the input is beyond"} {
@@ -226,7 +226,7 @@ func TestForeignVoltageOnALoopIsAnError(t *testing.T) {
 	})
 }
 
-func TestLoopWhoseConverterIsPulledIsAnError(t *testing.T) {
+func TestLoopWithoutItsConverterIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		chip, start := &adsChip{}, time.Now()
 		chip.set(1.65)
@@ -250,7 +250,7 @@ func TestLoopWhoseConverterIsPulledIsAnError(t *testing.T) {
 	})
 }
 
-func TestLoopPacesItself(t *testing.T) {
+func TestLoopNeedsNoInterval(t *testing.T) {
 	o := adsAt("A0")
 	if o.Pace() == 0 {
 		t.Error("a voltage comes by itself")
@@ -261,7 +261,7 @@ func TestLoopPacesItself(t *testing.T) {
 }
 
 // Each end is crossed a margin beyond it, on the way up and on the way down.
-func TestABandReachesAMarginBeyondItsEnds(t *testing.T) {
+func TestBandsHaveAMarginAtBothEnds(t *testing.T) {
 	for i, end := range byHand().ends() {
 		w := byHand().watch()
 		for _, c := range []struct {

@@ -158,7 +158,7 @@ func TestMCP23017ReportsAChangeAndThatItsPowerDipped(t *testing.T) {
 	})
 }
 
-func TestMCP23017OnABusThatReadsTheSameForEverIsAnError(t *testing.T) {
+func TestMCP23017OnAStuckBusIsAnError(t *testing.T) {
 	for b := range 256 {
 		synctest.Test(t, func(t *testing.T) {
 			bus, start := i2cfake.Reading(byte(b)), time.Now()
@@ -173,7 +173,7 @@ func TestMCP23017OnABusThatReadsTheSameForEverIsAnError(t *testing.T) {
 	}
 }
 
-func TestMCP23017WritesToNoOtherPart(t *testing.T) {
+func TestMCP23017DoesNotWriteToOtherParts(t *testing.T) {
 	for name, regs := range map[string]func([]byte){
 		"BANK is set":          func(r []byte) { r[0x0a], r[0x0b] = 0x80, 0x80 },
 		"SEQOP is set":         func(r []byte) { r[0x0a], r[0x0b] = 0x20, 0x20 },

@@ -32,7 +32,7 @@ func TestMCP9808MeasuresAsItsDatasheetSays(t *testing.T) {
 	}
 }
 
-func TestMCP9808ThatCannotBeOneIsRefused(t *testing.T) {
+func TestMCP9808WithOtherIDsIsRejected(t *testing.T) {
 	at := func(n int, r ...byte) []i2ctest.IO {
 		ops := mcp9808Ops(0xc1, 0x94)
 		ops[n].R = r

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/modbus/modbusfake"
 )
 
-func TestMistakesOfModbusAreNamed(t *testing.T) {
+func TestModbusOptionsSayWhatIsWrong(t *testing.T) {
 	good := func() *modbusOptions {
 		o := newModbus().(*modbusOptions)
 		o.Device = "/dev/ttyUSB0"

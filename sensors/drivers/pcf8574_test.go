@@ -48,7 +48,7 @@ func TestPCF8574SetsItsPinHighAndReadsItsLevel(t *testing.T) {
 }
 
 // All pins low is a value, which a bus that is held low has too: then every address answers.
-func TestPCF8574TellsAllPinsLowFromABusHeldLow(t *testing.T) {
+func TestPCF8574DistinguishesLowPinsFromALowBus(t *testing.T) {
 	low := func(elsewhere error) *i2cfake.Bus {
 		return &i2cfake.Bus{Answer: func(_ int, addr uint16, _, _ []byte) error {
 			if addr != 0x20 {

@@ -120,7 +120,7 @@ func TestHourAtFiftyHertzIsCountedWithoutLoss(t *testing.T) {
 	})
 }
 
-func TestRainIsToldAsHomeAssistantKnowsIt(t *testing.T) {
+func TestRainHasHomeAssistantsClass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meter{edges: every(12*time.Second, 1), room: 1024}
 		for range 149 {
@@ -145,7 +145,7 @@ func TestRainIsToldAsHomeAssistantKnowsIt(t *testing.T) {
 }
 
 // A process that was stopped for a minute: the kernel kept 1024 of 3000 edges.
-func TestStalledAgentCountsByTheNumbersOfTheEdges(t *testing.T) {
+func TestStalledAgentCountsLostPulses(t *testing.T) {
 	for _, debounce := range []time.Duration{0, 5 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			m := &meter{edges: every(20*time.Millisecond, 3000), room: 1024}
@@ -165,7 +165,7 @@ func TestStalledAgentCountsByTheNumbersOfTheEdges(t *testing.T) {
 	}
 }
 
-func TestPulsesAreToldBeforeTheEnd(t *testing.T) {
+func TestPulsesAreReportedBeforeClose(t *testing.T) {
 	for name, want := range map[string]error{"stopped": context.DeadlineExceeded, "unplugged": syscall.ENODEV} {
 		synctest.Test(t, func(t *testing.T) {
 			m := &meter{edges: every(time.Second, 4), room: 1024}
@@ -229,7 +229,7 @@ func FuzzPulseCount(f *testing.F) {
 	})
 }
 
-func TestPulseAsksForItsEdgesAlone(t *testing.T) {
+func TestPulseRequestsOnlyItsEdges(t *testing.T) {
 	for edge, want := range map[string]gpio.Edges{"falling": gpio.FallingEdges, "rising": gpio.RisingEdges} {
 		o, m := rainOptions(), &meter{}
 		o.Edge = edge
@@ -274,7 +274,7 @@ func TestRateHasTheUnitOfItsClass(t *testing.T) {
 }
 
 // Edges that were lost count, but no more than there was time for.
-func TestLostEdgesAreAtMostWhatFits(t *testing.T) {
+func TestLostEdgesAreBoundedByTime(t *testing.T) {
 	for lost, want := range map[uint32]uint64{0: 1, 5: 6, 9: 10, 100: 10} {
 		start := time.Now()
 		c := pulseCount{apart: 5 * time.Millisecond, at: start}

@@ -67,7 +67,7 @@ func TestSCD4xMeasuresAsItsDatasheetSays(t *testing.T) {
 
 // The examples of set_sensor_altitude, 1950 m as 0x079e, and of
 // set_ambient_pressure, 98700 Pa as 0x03db.
-func TestSCD4xIsToldHowThinTheAirIs(t *testing.T) {
+func TestSCD4xCompensatesForPressure(t *testing.T) {
 	altitude, pressure := 1950, 987
 	for _, c := range []struct {
 		o *scd4xOptions
@@ -152,7 +152,7 @@ func TestSCD4xIsReadyByElevenBits(t *testing.T) {
 	}
 }
 
-func TestSCD4xThatDoesNotMeasureIsNotWaitedForLong(t *testing.T) {
+func TestSCD4xWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := once(t, newSCD4x(), silence())

@@ -41,7 +41,7 @@ func TestSHT3xBeyondItsRangeIsRefused(t *testing.T) {
 	failsWith(t, newSHT3x(), sht3xOps(0xffff, 0x8000), "i2c-1 0x44: temperature 130 °C is beyond")
 }
 
-func TestSHT3xThatHasNothingToEndMaySayNo(t *testing.T) {
+func TestSHT3xMayRefuseToStopMeasuring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ops := sht3xOps(0x6666, 0x8000)
 		idle := playback(ops[1:])
@@ -78,7 +78,7 @@ var (
 	heating = []i2ctest.IO{{Addr: 0x44, W: []byte{0x30, 0x6d}}, {Addr: 0x44, W: []byte{0x30, 0x66}}}
 )
 
-func TestAnSHT3xIsDriedWhenItIsWet(t *testing.T) {
+func TestSHT3xIsHeatedWhenItIsWet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dry := sht3xOps(0x6666, 0x8000)[4:]
 		// dry; wet and heated; cooling; wet, but heated lately; wet and heated

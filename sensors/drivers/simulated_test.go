@@ -43,7 +43,7 @@ func TestWaveIsASineFromItsOpening(t *testing.T) {
 	})
 }
 
-func TestStepsGoRoundWithoutDrift(t *testing.T) {
+func TestStepsCycleWithoutDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		states := []string{"closed", "ajar", "open"}
 		s, start := openSimulated(t, &simulatedOptions{Steps: &steps{states, 700 * time.Millisecond}}), time.Now()
@@ -72,7 +72,7 @@ func TestStepEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestCounterCountsOnThroughItsFailures(t *testing.T) {
+func TestCounterContinuesDuringFailures(t *testing.T) {
 	s := openSimulated(t, &simulatedOptions{Counter: &struct{}{}, Fail: &fail{20}})
 	for i := 1; i <= 60; i++ {
 		got, want := next(t, s), sensors.Sample{Quantity: "count", Value: float64(i)}

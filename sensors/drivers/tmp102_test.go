@@ -30,7 +30,7 @@ func TestTMP102MeasuresAsItsDatasheetSays(t *testing.T) {
 	}
 }
 
-func TestTMP102ThatCannotBeOneIsRefused(t *testing.T) {
+func TestTMP102WithOtherSettingsIsRejected(t *testing.T) {
 	refuses(t, newTMP102(), tmp102Ops(0x7f, 0xf0), "i2c-1 0x48: temperature 127.94 °C is beyond")
 	other := tmp102Ops(0, 0)
 	other[1].R = []byte{0x85, 0x83}

@@ -35,7 +35,7 @@ const vemlMiddleConfig, vemlBrightConfig, vemlDimConfig = 0x1000, 0x1300, 0x0880
 // gain 2 in 400 ms (84286, basic characteristics). By hand, with the formula of 84323:
 // 1000 counts are 537.6 lx, and corrected 538.84 + 23.55 - 1.46 + 0.05 = 560.98 lx;
 // 10,000 counts of 2.1504 are 21,504 lx, corrected 21,553 + 37,683 - 93,396 + 128,588 = 94,427.
-func TestVEML7700PicksItsRange(t *testing.T) {
+func TestVEML7700ChoosesItsRange(t *testing.T) {
 	for _, c := range []struct {
 		counts [][2]uint16
 		want   float64
@@ -61,7 +61,7 @@ func TestVEML7700PicksItsRange(t *testing.T) {
 	}
 }
 
-func TestVEML7700RefusesWhatItCannotMeasure(t *testing.T) {
+func TestVEML7700RejectsImpossibleCounts(t *testing.T) {
 	refuses(t, newVEML7700(), vemlOps([2]uint16{vemlMiddleConfig, 0xffff}, [2]uint16{vemlBrightConfig, 12000}),
 		"i2c-1 0x10: it is brighter than the 140000 lx")
 	refuses(t, newVEML7700(), vemlOps([2]uint16{vemlMiddleConfig, 3}, [2]uint16{vemlDimConfig, 0xffff}),

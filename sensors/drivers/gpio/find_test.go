@@ -106,7 +106,7 @@ func TestANameStaysOnItsChip(t *testing.T) {
 
 // Banks of one device are told apart by their order, and chips without sysfs, as
 // in a container, by their labels.
-func TestChipsThatAreAlikeAreToldApart(t *testing.T) {
+func TestEqualChipsAreDistinguished(t *testing.T) {
 	c := chipTree{t, &host.Host{Sys: t.TempDir()}}
 	const bank = "gpio-brcmstb@107d508500 platform/soc@107c000000/107d508500.gpio"
 	banks := c.chips(bank, bank)

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestFileZeroSurvivesPeriph(t *testing.T) {
+func TestFileDescriptor0SurvivesPeriph(t *testing.T) {
 	var before, after unix.Stat_t
 	if err := unix.Fstat(0, &before); err != nil {
 		t.Skip("there is no file 0")
@@ -31,7 +31,7 @@ func TestFileZeroSurvivesPeriph(t *testing.T) {
 	}
 }
 
-func TestLookingForChipsIsQuietAndRestoresTheLog(t *testing.T) {
+func TestInitPeriphDoesNotLogAboutGPIO(t *testing.T) {
 	var out strings.Builder
 	was := log.Writer()
 	defer log.SetOutput(was)
@@ -52,7 +52,7 @@ func event(id uint32, ago time.Duration, seq uint32) []byte {
 	return raw
 }
 
-func TestEventsAreLaidOutAsTheKernelWritesThem(t *testing.T) {
+func TestEventLayoutMatchesTheKernel(t *testing.T) {
 	var e uapi.LineEvent
 	if unsafe.Sizeof(e) != eventSize || unsafe.Offsetof(e.ID) != 8 || unsafe.Offsetof(e.LineSeqno) != 20 {
 		t.Error(unsafe.Sizeof(e), unsafe.Offsetof(e.ID), unsafe.Offsetof(e.LineSeqno))
@@ -104,7 +104,7 @@ func TestLineWaitsForEdgesOrTheTimeout(t *testing.T) {
 	}
 }
 
-func TestWaitTakesNoMoreEdgesThanThereIsRoomFor(t *testing.T) {
+func TestWaitEdgesIsBoundedByItsBuffer(t *testing.T) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func FuzzEvents(f *testing.F) {
 	})
 }
 
-func TestFileThatIsNoChipIsNamed(t *testing.T) {
+func TestNonChipFileIsNamed(t *testing.T) {
 	h := &host.Host{Dev: t.TempDir()}
 	if err := os.WriteFile(h.Dev+"/gpiochip0", nil, 0o600); err != nil {
 		t.Fatal(err)

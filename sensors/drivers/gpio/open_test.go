@@ -55,7 +55,7 @@ func TestPinIsFoundWhereItIs(t *testing.T) {
 	}
 }
 
-func TestMissingPinListsWhereItLookedAndWhatThereIs(t *testing.T) {
+func TestMissingPinErrorListsTheChips(t *testing.T) {
 	for _, text := range []string{"line:DOOR", "gpiochip1/8", "gpiochip9/0"} {
 		_, err := pinOf(t, text).find([]Chip{soc, expander})
 		if !errors.Is(err, errNoLine) {
@@ -115,7 +115,7 @@ func TestNoGPIOChipSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestPeriphTextBecomesAnErrnoAgain(t *testing.T) {
+func TestErrnoIsRestoredFromPeriphText(t *testing.T) {
 	if err := errnoOf(errors.New(syscall.ENODEV.Error())); !errors.Is(err, syscall.ENODEV) {
 		t.Error(err)
 	}
@@ -127,7 +127,7 @@ func TestPeriphTextBecomesAnErrnoAgain(t *testing.T) {
 	}
 }
 
-func TestQuietlyDropsOnlyRemarksAboutGPIO(t *testing.T) {
+func TestLogFilterDropsOnlyGPIO(t *testing.T) {
 	var out strings.Builder
 	w := withoutGPIO{&out}
 	fmt.Fprint(w, "gpioioctl.driverGPIO.Init() Error")
@@ -137,7 +137,7 @@ func TestQuietlyDropsOnlyRemarksAboutGPIO(t *testing.T) {
 	}
 }
 
-func TestSoCNumberIsANameWhereThereIsNoSoC(t *testing.T) {
+func TestGPIONumberIsALineNameOnOtherBoards(t *testing.T) {
 	pin := Pin{form: onSoC, offset: 17}
 	chips := []Chip{{Path: "/dev/gpiochip0", Name: "gpiochip0", Label: "9030000.pl061",
 		Lines: []LineInfo{{Name: "GPIO27"}, {Name: "GPIO17"}}}}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestPinIsUnderstoodHoweverItIsWritten(t *testing.T) {
+func TestPinForms(t *testing.T) {
 	for text, want := range map[string]string{
 		"GPIO17": "GPIO17", "17": "GPIO17", "pin11": "GPIO17", "GPIO0": "GPIO0", "53": "GPIO53",
 		"pin3": "GPIO2", "pin40": "GPIO21", "gpiochip0/17": "gpiochip0/17", "gpiochip12/0": "gpiochip12/0",

@@ -41,7 +41,7 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 }
 
 // A USB adapter that is plugged into the same place again gets other numbers.
-func TestWhatIsPluggedInAgainIsTheSameHardware(t *testing.T) {
+func TestReconnectedHardwareIsTheSame(t *testing.T) {
 	const usb = "platform/scb/pci0000:00/0000:00:00.0/usb1/1-1/1-1.2/1-1.2:1.0"
 	for _, c := range []struct {
 		was, is string
@@ -69,7 +69,7 @@ func TestWhatIsPluggedInAgainIsTheSameHardware(t *testing.T) {
 	}
 }
 
-func TestNamesAreFitToPrint(t *testing.T) {
+func TestNamesArePrintable(t *testing.T) {
 	for text, want := range map[string]string{
 		"bme280":                  "bme280",
 		"\x1b[31mred\n\tfan\r":    "[31mredfan",

@@ -78,7 +78,7 @@ const (
 
 // Adapters that are plugged in again in another order have each other's numbers,
 // and new ones in their names.
-func TestABusFollowsItsAdapter(t *testing.T) {
+func TestBusFollowsItsAdapter(t *testing.T) {
 	a := newAdapters(t, map[string]byte{leftPort: 0xa1, rightPort: 0xb2, soldered: 0xc3})
 	pi := [2]string{soldered, "bcm2835 (i2c@7e804000)"}
 	a.plug(map[string][2]string{"i2c-1": pi,
@@ -122,7 +122,7 @@ func TestARebindThatChangesTheNumberIsFollowed(t *testing.T) {
 	}
 }
 
-func TestChannelsOfAMultiplexerAreToldApart(t *testing.T) {
+func TestMultiplexerChannelsAreDistinguished(t *testing.T) {
 	a := newAdapters(t, map[string]byte{})
 	channel := func(parent, n string) [2]string {
 		return [2]string{soldered + "/i2c-" + parent, "i2c-" + parent + "-mux (chan_id " + n + ")"}

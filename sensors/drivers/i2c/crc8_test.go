@@ -25,7 +25,7 @@ func TestChecksumIsTheDatasheets(t *testing.T) {
 	}
 }
 
-func TestWordsOfADeadBusAreRefused(t *testing.T) {
+func TestDeadBusWordsAreRejected(t *testing.T) {
 	for _, dead := range []byte{0x00, 0xff} {
 		for _, start := range []byte{0x00, 0xff} { // from 0x00, zeros have the checksum 0x00
 			got, err := DecodeWords(start, slices.Repeat([]byte{dead}, 6))

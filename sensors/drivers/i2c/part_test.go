@@ -38,7 +38,7 @@ func withBus(bus i2c.BusCloser) *busRig {
 	return openedBy(func(string) (i2c.BusCloser, error) { return bus, nil })
 }
 
-func TestBusIsUnderstoodHoweverItIsWritten(t *testing.T) {
+func TestBusForms(t *testing.T) {
 	for _, text := range []string{"1", "i2c-1", "/dev/i2c-1"} {
 		var b Bus
 		if err := b.UnmarshalText([]byte(text)); err != nil || b != 1 {
@@ -77,7 +77,7 @@ func TestSensorsShareOneBusAndTheLastClosesIt(t *testing.T) {
 	}
 }
 
-func TestUnpluggedAdapterIsClosedAtOnceAndOpenedAfresh(t *testing.T) {
+func TestUnpluggedAdapterIsClosedAndReopened(t *testing.T) {
 	first, second := i2cfake.Reading(0), i2cfake.Reading(0)
 	first.Answer = func(int, uint16, []byte, []byte) error { return syscall.ENODEV }
 	next := []*i2cfake.Bus{first, second}
@@ -111,7 +111,7 @@ func TestUnpluggedAdapterIsClosedAtOnceAndOpenedAfresh(t *testing.T) {
 }
 
 // The race detector sees two transfers at a time: the bus counts without a lock.
-func TestTransfersOfOneBusAreOneAfterTheOther(t *testing.T) {
+func TestTransfersOfABusAreSerialised(t *testing.T) {
 	bus := i2cfake.Reading(0)
 	h := withBus(bus)
 	var all sync.WaitGroup
@@ -137,7 +137,7 @@ func TestTransfersOfOneBusAreOneAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestNothingComesBetweenReadingARegisterAndWritingIt(t *testing.T) {
+func TestUpdateIsAtomic(t *testing.T) {
 	bus := i2cfake.Reading(0x01)
 	p, err := withBus(bus).part(1, 0x20)
 	if err != nil {
@@ -158,7 +158,7 @@ func TestNothingComesBetweenReadingARegisterAndWritingIt(t *testing.T) {
 	}
 }
 
-func TestWaitingForOnesTurnEndsWithTheContext(t *testing.T) {
+func TestWaitForTheBusEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, err := withBus(i2cfake.Reading(0)).part(1, 0x48)
 		if err != nil {
@@ -188,7 +188,7 @@ func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 	}
 }
 
-func TestOnlyTheErrorOfWhatMayBeRefusedIsForgotten(t *testing.T) {
+func TestTryCommandClearsOnlyItsOwnError(t *testing.T) {
 	refused, gone := errors.New("refused"), errors.New("gone")
 	for _, c := range []struct{ before, want error }{{nil, nil}, {gone, gone}} {
 		p, err := withBus(&i2cfake.Bus{Answer: func(n int, _ uint16, _, _ []byte) error {
@@ -208,7 +208,7 @@ func TestOnlyTheErrorOfWhatMayBeRefusedIsForgotten(t *testing.T) {
 	}
 }
 
-func TestMeasurementThatAsksForEverIsEnded(t *testing.T) {
+func TestMeasurementIsBoundedInTransfers(t *testing.T) {
 	bus := i2cfake.Reading(0xff)
 	p, err := withBus(bus).part(1, 0x38)
 	if err != nil {
@@ -243,7 +243,7 @@ func TestClosedBusNeverAnswers(t *testing.T) {
 	}
 }
 
-func TestTransferErrorsReadAsAPersonAtTheWiringWould(t *testing.T) {
+func TestTransferErrorsAreExplained(t *testing.T) {
 	for errno, want := range map[syscall.Errno]string{
 		syscall.EREMOTEIO: "i2c-1 0x38: no acknowledge",
 		syscall.ENXIO:     "i2c-1 0x38: no such device or address",
@@ -265,7 +265,7 @@ type heldBus struct{ *i2cfake.Bus }
 
 func (heldBus) CheckFree(uint16) error { return syscall.EBUSY }
 
-func TestAddressOfAKernelDriverIsLeftAlone(t *testing.T) {
+func TestAddressOfAKernelDriverIsRefused(t *testing.T) {
 	bus := heldBus{i2cfake.Reading(0)}
 	_, err := withBus(bus).part(1, 0x38)
 	if !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "dtoverlay") || bus.Count != 0 ||
@@ -300,7 +300,7 @@ func TestForbiddenBusNamesTheGroup(t *testing.T) {
 	}
 }
 
-func TestFileThatIsNoBusIsRefused(t *testing.T) {
+func TestNonBusFileIsRejected(t *testing.T) {
 	if _, err := openDev("/dev/null"); !errors.Is(err, syscall.ENOTTY) {
 		t.Error(err)
 	}
@@ -322,7 +322,7 @@ func TestKernelRefusesATransferToAFileThatIsNoBus(t *testing.T) {
 }
 
 // struct i2c_msg of <linux/i2c.h>: 3 times 16 bits, padding, a pointer.
-func TestMessagesAreLaidOutAsTheKernelReadsThem(t *testing.T) {
+func TestMessageLayoutMatchesTheKernel(t *testing.T) {
 	word := unsafe.Sizeof(uintptr(0))
 	if got := unsafe.Sizeof(message{}); got != 8+word {
 		t.Errorf("i2c_msg has %d bytes", got)
@@ -351,7 +351,7 @@ func TestKernelRefusesToLookOverAFileThatIsNoBus(t *testing.T) {
 }
 
 // struct i2c_smbus_ioctl_data of <linux/i2c-dev.h>: 2 bytes, padding, 32 bits, a pointer.
-func TestTransactionsAreLaidOutAsTheKernelReadsThem(t *testing.T) {
+func TestTransactionLayoutMatchesTheKernel(t *testing.T) {
 	if got, want := unsafe.Sizeof(smbusTransfer{}), 8+unsafe.Sizeof(uintptr(0)); got != want {
 		t.Errorf("i2c_smbus_ioctl_data has %d bytes, want %d", got, want)
 	}

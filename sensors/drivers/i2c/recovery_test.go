@@ -112,9 +112,9 @@ func answer(r []byte, b byte) error {
 	return nil
 }
 
-// TestAPartThatHangsCostsItsOwnBusOnly has a transfer that the kernel does not
+// TestHungPartBlocksItsOwnBusOnly has a transfer that the kernel does not
 // give back for a minute.
-func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
+func TestHungPartBlocksItsOwnBusOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r rack
 		hung := false
@@ -153,7 +153,7 @@ func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
 	})
 }
 
-func TestABusWhoseTransferHangsIsClosedWhenThatReturns(t *testing.T) {
+func TestBusIsClosedAfterItsHungTransferReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		bus := &i2cfake.Bus{Answer: func(int, uint16, []byte, []byte) error { <-release; return nil }}
@@ -213,9 +213,9 @@ type attr struct{ write func(text string) error }
 func (a attr) Write(p []byte) (int, error) { return len(p), a.write(string(p)) }
 func (a attr) Close() error                { return nil }
 
-// TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain is a bus of the SoC that
+// TestStuckBusIsReopenedThenItsAdapterIsRebound is a bus of the SoC that
 // times out until its driver is bound again.
-func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
+func TestStuckBusIsReopenedThenItsAdapterIsRebound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wedged := true
 		bus := &i2cfake.Bus{}
@@ -257,9 +257,9 @@ func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
 	})
 }
 
-// TestWhatMayNotBeWrittenIsSaidOnceAndNothingIsTakenAway: without bind, nobody
+// TestForbiddenRebindIsReportedOnce: without bind, nobody
 // unbinds.
-func TestWhatMayNotBeWrittenIsSaidOnceAndNothingIsTakenAway(t *testing.T) {
+func TestForbiddenRebindIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := &i2cfake.Bus{Answer: func(int, uint16, []byte, []byte) error { return syscall.ETIMEDOUT }}
 		r := rack{busRig: openedBy(func(string) (i2c.BusCloser, error) { return bus, nil })}
@@ -336,9 +336,9 @@ func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestAHeldSDAOfAGPIOBusIsFreedByClocks: such a bus reports no error, and reads
+// TestClocksFreeAHeldSDAOfAGPIOBus: such a bus reports no error, and reads
 // zeros.
-func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
+func TestClocksFreeAHeldSDAOfAGPIOBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held := &stuckPart{scl: true, sda: true, clocks: 4}
 		bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, _, b []byte) error {
@@ -431,7 +431,7 @@ func TestLinesOfABusAreFoundByTheirHolder(t *testing.T) {
 	}
 }
 
-func TestOneBusyPartIsNoWedge(t *testing.T) {
+func TestOneBusyPartIsNotAStuckBus(t *testing.T) {
 	b := &sharedBus{path: "/dev/i2c-1", health: &busHealth{}}
 	for i := range 20 {
 		errs := []error{syscall.ETIMEDOUT, syscall.EAGAIN, syscall.EREMOTEIO}
@@ -449,7 +449,7 @@ func TestOneBusyPartIsNoWedge(t *testing.T) {
 	}
 }
 
-func TestRepairsComeFartherAndFartherApart(t *testing.T) {
+func TestRepairsBackOff(t *testing.T) {
 	h, begin := &busHealth{}, time.Now()
 	var at []time.Duration
 	for s := time.Duration(0); s < 6*time.Hour; s += 5 * time.Second {
@@ -472,7 +472,7 @@ func TestRepairsComeFartherAndFartherApart(t *testing.T) {
 	}
 }
 
-func TestABusWithoutAnAdapterOfItsOwnIsSaid(t *testing.T) {
+func TestBusWithoutAnAdapterIsReported(t *testing.T) {
 	sys := t.TempDir() // as behind a multiplexer, whose parent is another bus
 	tree(t, sys, map[string]string{"devices/i2c-0/i2c-10/name": "mux"})
 	if err := os.MkdirAll(filepath.Join(sys, "bus", "i2c", "devices"), 0o755); err != nil {
@@ -489,7 +489,7 @@ func TestABusWithoutAnAdapterOfItsOwnIsSaid(t *testing.T) {
 }
 
 // The kernel's files are written and never made.
-func TestFilesOfADriverAreThereOrNot(t *testing.T) {
+func TestOptionalFilesOfADriver(t *testing.T) {
 	h := &busRig{Host: host.Host{Sys: pi(t, "i2c-bcm2835")}}
 	if _, err := h.Buses.rebind(&h.Host, "i2c-1"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
@@ -506,7 +506,7 @@ func TestFilesOfADriverAreThereOrNot(t *testing.T) {
 	}
 }
 
-func TestABusThatCannotBeBoundAgainSaysHow(t *testing.T) {
+func TestRebindErrorSaysHowToBindTheBus(t *testing.T) {
 	h := &busRig{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}}
 	h.openAttr = func(path string) (io.WriteCloser, error) {
 		return attr{func(string) error {
@@ -543,7 +543,7 @@ func FuzzGPIOSpecs(f *testing.F) {
 }
 
 // What was only written says nothing about the bus.
-func TestOnlyReadsOfZerosAreSilence(t *testing.T) {
+func TestOnlyZeroReadsCountAsSilence(t *testing.T) {
 	var z zeros
 	if z.add(nil, nil); z.all() {
 		t.Error("a write is silence")

@@ -17,7 +17,7 @@ func TestThermometersOfA1WireBusAreKnownByTheirFamily(t *testing.T) {
 	}
 }
 
-func TestAnOptionDeviceIsTheEndOfAPath(t *testing.T) {
+func TestOptionDeviceIsAPathSuffix(t *testing.T) {
 	for device, good := range map[string]bool{
 		"": true, "1-0044": true, "1-0044#2": true, "#1": false, "1-0044#": false, "1-0044#0": false,
 		"1-0044#02": false,

@@ -27,7 +27,7 @@ func FuzzDecimal(f *testing.F) {
 	})
 }
 
-func TestWhatOneQuantityCannotReadCostsItAlone(t *testing.T) {
+func TestFailedQuantityDoesNotAffectOthers(t *testing.T) {
 	two := []sensors.Quantity{{Name: "temperature"}, {Name: "humidity"}}
 	broken := errors.New("broken")
 	for _, c := range []struct {
@@ -59,7 +59,7 @@ func TestWhatOneQuantityCannotReadCostsItAlone(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeIsRefusedAndWhatIsNearlyIsCut(t *testing.T) {
+func TestImpossibleValuesAreRejectedAndNearOnesCut(t *testing.T) {
 	for _, c := range []struct {
 		quantity string
 		value    float64
@@ -86,7 +86,7 @@ func TestWhatCannotBeIsRefusedAndWhatIsNearlyIsCut(t *testing.T) {
 	}
 }
 
-func TestThousandthsAreTheKernels(t *testing.T) {
+func TestThousandths(t *testing.T) {
 	for text, want := range map[string]float64{"48312": 48.312, "-500": -0.5, "0": 0} {
 		if got, err := Thousandths(text); err != nil || got != want {
 			t.Errorf("%s: %v, %v", text, got, err)

@@ -103,7 +103,7 @@ func TestGrandchildrenEndWithAnAgentThatIsKilled(t *testing.T) {
 }
 
 // A command belongs to the agent and not to the thread that started it.
-func TestACommandOutlivesTheThreadThatStartedIt(t *testing.T) {
+func TestCommandSurvivesTheThreadThatStartedIt(t *testing.T) {
 	t.Parallel()
 	gate := filepath.Join(t.TempDir(), "gate")
 	mkfifo(t, gate)

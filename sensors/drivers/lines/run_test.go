@@ -32,7 +32,7 @@ func TestEachRunIsAMeasurement(t *testing.T) {
 	}
 }
 
-func TestARunIsWorthTheNewestValueOfEachQuantity(t *testing.T) {
+func TestRunReturnsTheNewestValueOfEachQuantity(t *testing.T) {
 	both := []sensors.Quantity{{Name: "level"}, {Name: "flow"}}
 	for script, want := range map[string]string{
 		`printf '1\n2\n3'`: "level 3",
@@ -53,7 +53,7 @@ func TestARunIsWorthTheNewestValueOfEachQuantity(t *testing.T) {
 
 // What a run wrote does not count if it failed: a script that goes on after an error writes
 // an old value, or half a number.
-func TestARunThatFailsIsAnErrorWhateverItWrote(t *testing.T) {
+func TestFailedRunIsAnErrorDespiteItsOutput(t *testing.T) {
 	t.Parallel()
 	for script, want := range map[string]string{
 		`echo 1; echo no such device >&2; exit 1`: "sh ended with status 1: no such device",
@@ -74,7 +74,7 @@ func TestARunThatFailsIsAnErrorWhateverItWrote(t *testing.T) {
 
 // Nothing is left of a run when Next returns: not what it put into the background, with the
 // output open or closed, and no zombie.
-func TestNothingIsLeftOfARun(t *testing.T) {
+func TestRunLeavesNoProcesses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ script, want string }{
 		"holds the output":   {`sleep 60 & echo $! $$ >pids; echo 1`, "level 1"},

@@ -76,11 +76,11 @@ func TestEachLineIsAValue(t *testing.T) {
 	hears(t, s, "level 45.2", "level -30", `level: "x" is not a number`, "level 7")
 }
 
-func TestWhatHasNoEndCountsWhenTheCommandEnds(t *testing.T) {
+func TestUnfinishedLineCountsWhenTheCommandEnds(t *testing.T) {
 	hears(t, shell(t, `printf '1\n2'`, Options{}), "value 1", "value 2", "sh ended (status 0), and has to go on")
 }
 
-func TestWordsOfStatesAreTheirValues(t *testing.T) {
+func TestStateNamesAreParsed(t *testing.T) {
 	s := shell(t, `printf 'open\nclosed\n1\najar\n2\n{"value": true}\n'; exec sleep 60`,
 		Options{Quantities: []sensors.Quantity{{Name: "value", States: []string{"closed", "open"}}}})
 	hears(t, s, "value 1", "value 0", "value 1", `"ajar" is none of closed, open`, `"2" is none`, "value 1")
@@ -111,13 +111,13 @@ exec sleep 60`, Options{Quantities: []sensors.Quantity{
 	}
 }
 
-func TestALineThatIsTooLongIsSkippedAndTold(t *testing.T) {
+func TestTooLongLineIsSkippedAndReported(t *testing.T) {
 	t.Parallel()
 	s := shell(t, `echo 1; head -c 100000 /dev/zero | tr '\0' 7; echo; echo 2; exec sleep 60`, Options{})
 	hears(t, s, "value 1", "more than 4096 bytes", "value 2")
 }
 
-func TestHowACommandEndedIsTold(t *testing.T) {
+func TestErrorSaysHowACommandEnded(t *testing.T) {
 	t.Parallel()
 	for script, want := range map[string]string{
 		`exit 0`:                          "sh ended (status 0), and has to go on",
@@ -135,14 +135,14 @@ func TestHowACommandEndedIsTold(t *testing.T) {
 	}
 }
 
-func TestACommandThatIsNotThereIsToldAtOpening(t *testing.T) {
+func TestOpenReportsAMissingCommand(t *testing.T) {
 	if s, err := Open(Options{Command: []string{"/nowhere/tank-level"}}); !errors.Is(err, os.ErrNotExist) ||
 		!strings.Contains(err.Error(), "/nowhere/tank-level") {
 		t.Error(s, err)
 	}
 }
 
-func TestSilenceIsAFailureWhereItIsToBe(t *testing.T) {
+func TestSilenceOptionMakesSilenceAFailure(t *testing.T) {
 	t.Parallel()
 	hears(t, shell(t, `exec sleep 60`, Options{Silence: time.Second}), "no line in 1s")
 }
@@ -158,7 +158,7 @@ func TestTheEndOfTheContextEndsTheWait(t *testing.T) {
 }
 
 // A flood: what is told is rare, told once, and the last is what is true.
-func TestAFloodEndsWithWhatIsTrue(t *testing.T) {
+func TestFloodEndsWithTheNewestValue(t *testing.T) {
 	s := shell(t, `yes 1 | head -n 20000; echo 2`, Options{MaxPerSecond: 10})
 	var got []string
 	for {
@@ -176,7 +176,7 @@ func TestAFloodEndsWithWhatIsTrue(t *testing.T) {
 	}
 }
 
-func TestALimitLetsSoManyThroughASecond(t *testing.T) {
+func TestLimitBoundsTheRate(t *testing.T) {
 	start := time.Now()
 	l, through := newLimit(10, start), 0
 	for ms := range 10_000 { // ten seconds of one a millisecond
@@ -197,7 +197,7 @@ func TestALimitLetsSoManyThroughASecond(t *testing.T) {
 	}
 }
 
-func TestALineIsCutWhereverTheReadsEnd(t *testing.T) {
+func TestLinesMaySpanReads(t *testing.T) {
 	text := "1\n22\r\n\n" + strings.Repeat("x", maxLine-1) + "\n" + strings.Repeat("y", maxLine) + "\n333\n"
 	for _, step := range []int{1, 2, 7, 4095, 4096} {
 		var r reader
@@ -231,7 +231,7 @@ func (c chatter) lines() *os.File                 { return c.File }
 func (c chatter) checkAlive() error               { return nil }
 func (c chatter) waitEnded(context.Context) error { return io.EOF }
 
-func TestAFloodWithoutAnEndNeitherBlocksItsWriterNorGrows(t *testing.T) {
+func TestEndlessFloodNeitherBlocksItsWriterNorGrows(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
 	if err != nil {

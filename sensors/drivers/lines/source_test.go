@@ -35,7 +35,7 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-func TestAPipeOutlivesItsWriters(t *testing.T) {
+func TestPipeStaysOpenWithoutWriters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
 	s := openOf(t, Options{File: path, Quantities: level})
@@ -47,7 +47,7 @@ func TestAPipeOutlivesItsWriters(t *testing.T) {
 
 // A line without its end is one when its writer leaves: it does not become one with
 // the next writer's.
-func TestALineWithoutItsEndEndsWithItsWriter(t *testing.T) {
+func TestUnfinishedLineEndsWhenItsWriterCloses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
 	s := openOf(t, Options{File: path, Quantities: level})
@@ -106,7 +106,7 @@ func TestAPipeWaitsForItsWriters(t *testing.T) {
 	}
 }
 
-func TestAPipeThatIsMadeAnewIsNoticed(t *testing.T) {
+func TestReplacedPipeIsDetected(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
@@ -121,7 +121,7 @@ func TestAPipeThatIsMadeAnewIsNoticed(t *testing.T) {
 	hears(t, s, "was replaced by another")
 }
 
-func TestWhatIsNoPipeIsToldWithTheMend(t *testing.T) {
+func TestNonPipeErrorSaysWhatToDo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tank")
 	if _, err := openFIFO(path); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "mkfifo "+path) {
 		t.Error(err)
@@ -155,7 +155,7 @@ func gone(pid int) bool {
 	return err != nil || strings.Contains(string(text), ") Z ")
 }
 
-func TestCloseEndsTheCommandAndAllThatItStarted(t *testing.T) {
+func TestCloseEndsTheWholeProcessGroup(t *testing.T) {
 	t.Parallel()
 	for name, trap := range map[string]string{"polite": "", "stubborn": `trap '' TERM;`} {
 		t.Run(name, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestCloseEndsTheCommandAndAllThatItStarted(t *testing.T) {
 	}
 }
 
-func TestASecretIsNotTheCommandsToSee(t *testing.T) {
+func TestCommandsDoNotInheritSecrets(t *testing.T) {
 	t.Setenv("HOLDFAST_MQTT_PASSWORD", "geheim")
 	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/holdfast")
 	t.Setenv("TANK", "7")
@@ -185,7 +185,7 @@ func TestASecretIsNotTheCommandsToSee(t *testing.T) {
 	}
 }
 
-func TestNothingOfACommandIsLeftOpen(t *testing.T) {
+func TestCommandLeavesNoFilesOpen(t *testing.T) {
 	before := openFiles(t)
 	for range 20 {
 		s := shell(t, `echo 1; exec sleep 60`, Options{})
@@ -208,7 +208,7 @@ func openFiles(t testing.TB) int {
 	return len(files)
 }
 
-func TestWhatLeftTheGroupDoesNotHoldTheCommandsEnd(t *testing.T) {
+func TestProcessOutsideTheGroupDoesNotBlockClose(t *testing.T) {
 	t.Parallel()
 	hears(t, shell(t, `setsid sleep 5 & echo 1; exit 6`, Options{}), "value 1", "sh ended with status 6")
 }

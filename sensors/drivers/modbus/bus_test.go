@@ -53,7 +53,7 @@ func opened(t testing.TB, u *modbusfake.Unit, transport string, timeout time.Dur
 	return b
 }
 
-func TestValuesAreWhatTheRegistersMean(t *testing.T) {
+func TestRegisterDecoding(t *testing.T) {
 	for _, transport := range []string{"rtu", "tcp"} {
 		b := opened(t, newUnit(), transport, patient)
 		for r, want := range map[Register]float64{
@@ -102,8 +102,8 @@ func TestARegisterFailsAlone(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrongOnTheLineIsNamed, and the bus works again after it.
-func TestWhatIsWrongOnTheLineIsNamed(t *testing.T) {
+// TestModbusErrorsAreExplained, and the bus works again after it.
+func TestModbusErrorsAreExplained(t *testing.T) {
 	half := func(frame []byte) []byte { return frame[:len(frame)/2] }
 	for name, c := range map[string]struct {
 		transport string
@@ -156,8 +156,8 @@ func TestWhatIsWrongOnTheLineIsNamed(t *testing.T) {
 	}
 }
 
-// TestALateAnswerIsNotTakenForTheNext: a frame of Modbus RTU does not say what it answers.
-func TestALateAnswerIsNotTakenForTheNext(t *testing.T) {
+// TestLateAnswerIsNotUsedForTheNextRequest: a frame of Modbus RTU does not say what it answers.
+func TestLateAnswerIsNotUsedForTheNextRequest(t *testing.T) {
 	u := newUnit()
 	b := opened(t, u, "rtu", hasty)
 	u.Mangle(func([]byte) []byte { return nil })
@@ -224,8 +224,8 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestAWaitEndsWhereTheHolderHangs: the time of the sampler's call stands still meanwhile.
-func TestAWaitEndsWhereTheHolderHangs(t *testing.T) {
+// TestAcquireFailsIfTheHolderHangs: the time of the sampler's call stands still meanwhile.
+func TestAcquireFailsIfTheHolderHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &Bus{settings: Settings{Host: "meter:502", Timeout: time.Second}, token: make(chan struct{}, 1)}
 		if err := b.take(t.Context(), 9); err != nil {
@@ -262,7 +262,7 @@ func TestAWaitEndsWhereTheHolderHangs(t *testing.T) {
 	})
 }
 
-func TestABusHasOneSetting(t *testing.T) {
+func TestModbusBusHasOneSetting(t *testing.T) {
 	var buses Buses
 	s := Settings{Device: "/dev/ttyUSB0", Line: Line{9600, 'N', 1}, Timeout: time.Second}
 	b, err := buses.Acquire(s)
@@ -286,7 +286,7 @@ func TestABusHasOneSetting(t *testing.T) {
 	}
 }
 
-func TestWhyThereIsNoConnection(t *testing.T) {
+func TestConnectionErrorsAreExplained(t *testing.T) {
 	dir := t.TempDir()
 	for device, want := range map[string]string{
 		dir + "/ttyUSB0": "ls /dev/serial/by-id shows the adapters",

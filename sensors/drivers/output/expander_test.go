@@ -149,7 +149,7 @@ func contact(t *testing.T, h *Hardware, pin string) {
 }
 
 // A part that is none, or a bus that reads the same for ever, is not written to.
-func TestWhatIsNoMCP23017IsNotWritten(t *testing.T) {
+func TestOutputDoesNotWriteToOtherParts(t *testing.T) {
 	for _, b := range []byte{0xff, 0x80, 0x21} {
 		written := false
 		bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
@@ -227,7 +227,7 @@ func TestAContactOnAPCF8574StaysAnInputBesideAnOutput(t *testing.T) {
 }
 
 // Zeros are a value of a PCF8574, and what a bus reads that is held low.
-func TestAPCF8574OnABusThatIsHeldLowFails(t *testing.T) {
+func TestPCF8574FailsOnABusThatIsHeldLow(t *testing.T) {
 	o := &pcf8574Options{Bus: 1, Address: 0x20, Pin: "P0"}
 	_, err := openLine(t, wired(i2cfake.Reading(0)), o, false)
 	if err == nil || !strings.Contains(err.Error(), "holding the bus low") {

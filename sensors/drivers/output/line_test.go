@@ -87,7 +87,7 @@ func TestAGPIOLineIsRequestedWithItsSafeLevel(t *testing.T) {
 }
 
 // A line that another has is an error, and so is a pin that no chip has.
-func TestAGPIOLineThatCannotBeHadSaysWhy(t *testing.T) {
+func TestGPIOLineErrorSaysWhy(t *testing.T) {
 	h := wired(nil)
 	h.Host.Dev = t.TempDir()
 	_, err := openLine(t, h, &gpioOptions{Pin: gpio.SoCPin(22)}, false)
@@ -99,7 +99,7 @@ func TestAGPIOLineThatCannotBeHadSaysWhy(t *testing.T) {
 	}
 }
 
-func TestASimulatedLineDoesAsItIsTold(t *testing.T) {
+func TestSimulatedLineStoresItsLevel(t *testing.T) {
 	l := must(t, wired(nil), &simulatedOptions{Kind: "simulated"}, true)
 	for _, on := range []bool{true, false, true} {
 		if err := l.Set(t.Context(), on); err != nil {
@@ -128,7 +128,7 @@ func told(t *testing.T, path, want string) {
 
 // It runs a real shell: what a program is told at its start, and that its input ends before
 // it is ended.
-func TestAProgramIsToldOnAndOff(t *testing.T) {
+func TestProgramGetsOnAndOffLines(t *testing.T) {
 	note := filepath.Join(t.TempDir(), "told")
 	o := &commandOptions{Command: []string{"/bin/sh", "-c",
 		`while read x; do echo $x >>"$0"; done; echo end >>"$0"`, note}}

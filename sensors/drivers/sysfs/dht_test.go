@@ -75,7 +75,7 @@ func TestDHTIsFoundByItsNodeAndReadInOneTransmission(t *testing.T) {
 	}
 }
 
-func TestALostTransmissionIsAskedForAgain(t *testing.T) {
+func TestLostTransmissionIsRetried(t *testing.T) {
 	for _, lost := range [][]error{
 		{syscall.EIO, syscall.EIO},
 		{syscall.ETIMEDOUT, syscall.ETIMEDOUT, syscall.EIO, syscall.EIO},
@@ -94,7 +94,7 @@ func TestALostTransmissionIsAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestADeadDHTFailsAfterThreeReads(t *testing.T) {
+func TestDeadDHTFailsAfterThreeReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := openDHT(t, slices.Repeat([]error{syscall.ETIMEDOUT}, 6)...).Next(t.Context())
@@ -105,7 +105,7 @@ func TestADeadDHTFailsAfterThreeReads(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoLossIsNotTriedAgain(t *testing.T) {
+func TestOtherErrorsAreNotRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		s := openDHT(t, syscall.EAGAIN, syscall.EAGAIN) // the kernel's clock is too coarse
@@ -115,7 +115,7 @@ func TestWhatIsNoLossIsNotTriedAgain(t *testing.T) {
 	})
 }
 
-func TestTheEndOfTheMeasurementEndsTheTries(t *testing.T) {
+func TestRetriesEndWithTheMeasurement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -127,7 +127,7 @@ func TestTheEndOfTheMeasurementEndsTheTries(t *testing.T) {
 	})
 }
 
-func TestALineThatIsHeldLowIsNoZero(t *testing.T) {
+func TestLineThatIsHeldLowIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openDHT(t)
 		s.file = func(string) (string, error) { return "0", nil }
@@ -144,7 +144,7 @@ func TestALineThatIsHeldLowIsNoZero(t *testing.T) {
 }
 
 // A clone sends -0.3 °C as 0xfffd, of which the kernel makes a sign and 3276.5 °C.
-func TestADHTThatSendsTwosComplementIsUnderstood(t *testing.T) {
+func TestDHTTwosComplementIsDecoded(t *testing.T) {
 	for milli, want := range map[string]float64{"-3276500": -0.3, "-3276700": -0.1, "-3236800": -40, "-300": -0.3,
 		"-40000": -40, "0": 0} {
 		for _, o := range []driver.Options{newDHT(), &iioOptions{Name: "dht11"}} {

@@ -63,7 +63,7 @@ func TestADS2438IsReadThroughTheKernelsFiles(t *testing.T) {
 }
 
 // A wire that is held low reads zeros, whose checksum is right.
-func TestADS2438OnAWireThatIsHeldLowIsNoZero(t *testing.T) {
+func TestDS2438OnALowWireIsAnError(t *testing.T) {
 	for _, c := range []struct{ vdd, want string }{
 		{"0", "w1 " + aDS2438 + ": supply 0 V is beyond"},
 		{"5x", "is not a number"},
@@ -78,7 +78,7 @@ func TestADS2438OnAWireThatIsHeldLowIsNoZero(t *testing.T) {
 	}
 }
 
-func TestADS2438WithOneWrongValueTellsTheOthers(t *testing.T) {
+func TestDS2438ReadsTheOtherValuesIfOneFails(t *testing.T) {
 	s, err := (&ds2438Options{ID: aDS2438}).Open(t.Context(), ds2438Tree(t, "500", "2000", "256", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestADS2438WithOneWrongValueTellsTheOthers(t *testing.T) {
 	}
 }
 
-func TestADS2438ThatIsNotThereSaysWhatToDo(t *testing.T) {
+func TestMissingDS2438SaysWhatToDo(t *testing.T) {
 	h := ds2438Tree(t, "", "", "", "")
 	if _, err := (&ds2438Options{ID: aDS2438}).Open(t.Context(), h); !errors.Is(err, os.ErrNotExist) ||
 		!strings.Contains(err.Error(), "modprobe w1_ds2438") {

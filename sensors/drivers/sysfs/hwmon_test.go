@@ -44,7 +44,7 @@ func TestHwmonIsFoundByNameAndReadInItsUnits(t *testing.T) {
 	}
 }
 
-func TestHwmonReadsTheTemperatureUnlessToldOtherwise(t *testing.T) {
+func TestHwmonReadsTheTemperatureByDefault(t *testing.T) {
 	o := newHwmon().(*hwmonOptions)
 	o.Name = "cpu_thermal"
 	h := sysfs(t, map[string]string{"hwmon0/name": "cpu_thermal", "hwmon0/temp1_input": "48312"})
@@ -54,7 +54,7 @@ func TestHwmonReadsTheTemperatureUnlessToldOtherwise(t *testing.T) {
 	}
 }
 
-func TestInputsThatAreAlikeAreTold(t *testing.T) {
+func TestAmbiguousInputsAreReported(t *testing.T) {
 	o := &hwmonOptions{Inputs: []string{"temp1", "temp2", "fan1"}}
 	var names []string
 	for _, q := range o.Quantities() {
@@ -84,7 +84,7 @@ func TestOneInputThatFailsLeavesTheOthers(t *testing.T) {
 	}
 }
 
-func TestHwmonThatHasGoneFailsAsAWhole(t *testing.T) {
+func TestRemovedHwmonDeviceFails(t *testing.T) {
 	h := sysfs(t, map[string]string{"hwmon0/name": "x"})
 	_, err := readHwmon(t, h, &hwmonOptions{Name: "x", Inputs: []string{"temp1", "temp2"}})
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "hwmon0/temp1_input") {
@@ -92,7 +92,7 @@ func TestHwmonThatHasGoneFailsAsAWhole(t *testing.T) {
 	}
 }
 
-func TestTwoHwmonOfOneNameAreToldApartByTheirDevice(t *testing.T) {
+func TestHwmonsWithTheSameNameNeedOptionDevice(t *testing.T) {
 	h := sysfs(t, map[string]string{
 		"hwmon0/name": "sht3x", "hwmon0/temp1_input": "20000", "hwmon0/device": "i2c-1/1-0044",
 		"hwmon1/name": "sht3x", "hwmon1/temp1_input": "30000", "hwmon1/device": "i2c-1/1-0045",
@@ -109,7 +109,7 @@ func TestTwoHwmonOfOneNameAreToldApartByTheirDevice(t *testing.T) {
 	}
 }
 
-func TestADeviceEndsInWholeElements(t *testing.T) {
+func TestOptionDeviceMatchesWholePathElements(t *testing.T) {
 	h := sysfs(t, map[string]string{
 		"hwmon0/name": "sht3x", "hwmon0/temp1_input": "20000", "hwmon0/device": "i2c-1/1-0044",
 		"hwmon1/name": "sht3x", "hwmon1/temp1_input": "30000", "hwmon1/device": "i2c-11/11-0044",
@@ -122,7 +122,7 @@ func TestADeviceEndsInWholeElements(t *testing.T) {
 
 // An SHT31 as the kernel's driver sht3x shows it: what it measured, its limits
 // and their alarms.
-func TestAnAlarmDoesNotTakeTheValueAway(t *testing.T) {
+func TestAlarmKeepsTheValueStream(t *testing.T) {
 	h := sysfs(t, map[string]string{
 		"hwmon2/name": "sht3x", "hwmon2/device": "i2c-1/1-0044",
 		"hwmon2/temp1_input": "-7312", "hwmon2/temp1_max": "60000", "hwmon2/temp1_alarm": "1",
@@ -135,7 +135,7 @@ func TestAnAlarmDoesNotTakeTheValueAway(t *testing.T) {
 	}
 }
 
-func TestMissingHwmonListsThoseThereAre(t *testing.T) {
+func TestMissingHwmonErrorListsThePresentOnes(t *testing.T) {
 	h := sysfs(t, map[string]string{"hwmon0/name": "cpu_thermal", "hwmon1/name": "rpi_volt"})
 	_, err := readHwmon(t, h, &hwmonOptions{Name: "cpu", Inputs: []string{"temp1"}})
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "there are cpu_thermal, rpi_volt") {

@@ -78,7 +78,7 @@ func TestRawValuesGetTheirOffsetAndScale(t *testing.T) {
 	}
 }
 
-func TestEachTypeComesInHomeAssistantsUnit(t *testing.T) {
+func TestIIOTypesUseHomeAssistantUnits(t *testing.T) {
 	files := map[string]string{}
 	i2cIIO(files, "0", "1-0061", "x", "x", map[string]string{
 		"in_concentration_co2_raw": "423", "in_concentration_co2_scale": "0.000100000", // an SCD30: 0.0423 %
@@ -108,7 +108,7 @@ func TestEachTypeComesInHomeAssistantsUnit(t *testing.T) {
 }
 
 // A load cell at an AD7124 with a gain of 128: 2.5 V / 128 / 2^23 are 2.33 nV.
-func TestAFineConverterKeepsItsDigits(t *testing.T) {
+func TestRoundingKeepsTheResolutionOfTheConverter(t *testing.T) {
 	files := map[string]string{}
 	i2cIIO(files, "0", "spi0.0", "ad7124-4", "ad7124-4", map[string]string{
 		"in_voltage0-voltage1_raw": "4294", "in_voltage-voltage_scale": "0.000002328", // 9.996432 µV
@@ -121,7 +121,7 @@ func TestAFineConverterKeepsItsDigits(t *testing.T) {
 	}
 }
 
-func TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike(t *testing.T) {
+func TestImpossibleKernelValuesAreErrors(t *testing.T) {
 	for input, file := range map[string]string{"temp1": "in_temp", "humidity1": "in_humidityrelative"} {
 		for _, milli := range []string{"-300000", "-273151", "999999"} {
 			if input == "temp1" && milli == "999999" {
@@ -157,7 +157,7 @@ func TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike(t *testing.T) {
 	}
 }
 
-func TestTwoPartsOfOneNameAreToldApartByTheirDevice(t *testing.T) {
+func TestIIODevicesWithTheSameNameNeedOptionDevice(t *testing.T) {
 	files := bme280Files()
 	i2cIIO(files, "1", "1-0077", "bme280", "bme280", map[string]string{"in_temp_input": "-5120"})
 	o := &iioOptions{Name: "bme280", Inputs: []string{"in_temp"}}
@@ -171,7 +171,7 @@ func TestTwoPartsOfOneNameAreToldApartByTheirDevice(t *testing.T) {
 	}
 }
 
-func TestAbsentPartsAndInputsListThoseThereAre(t *testing.T) {
+func TestMissingPartErrorListsThePresentOnes(t *testing.T) {
 	_, err := readIIO(t, bme280Files(), &iioOptions{Name: "bmp280"})
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "there are bme280") {
 		t.Error(err)
@@ -187,7 +187,7 @@ func TestAbsentPartsAndInputsListThoseThereAre(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeIsAnError(t *testing.T) {
+func TestImpossibleValuesAreErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"-273151": "is not possible (-273.15", "": "is not a number", "nan": "is not a number",
 		"1e3": "is not a number",

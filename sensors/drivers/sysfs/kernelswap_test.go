@@ -134,7 +134,7 @@ func TestPartsThatAreBoundInAnotherOrderKeepTheirStreams(t *testing.T) {
 }
 
 // Another part comes in the place of the only one with the name.
-func TestANameDoesNotGoToOtherHardware(t *testing.T) {
+func TestNameIsNotUsedForOtherHardware(t *testing.T) {
 	for name, c := range twoParts() {
 		if strings.HasPrefix(c.fridge, "virtual") || name == "dht" { // its nodes have names of their own
 			continue
@@ -214,7 +214,7 @@ func TestAPartFollowsItsAdaptersNumber(t *testing.T) {
 }
 
 // The board's own files are found anew at each read.
-func TestTheBoardFollowsItsZone(t *testing.T) {
+func TestPiFollowsItsThermalZone(t *testing.T) {
 	k := newKernelTree(t)
 	zone := func(kind, celsius string) map[string]string { return map[string]string{"type": kind, "temp": celsius} }
 	k.bind("class/thermal/thermal_zone0", "virtual", zone("cpu-thermal", "50000"))
@@ -229,7 +229,7 @@ func TestTheBoardFollowsItsZone(t *testing.T) {
 }
 
 // A disk that was unmounted leaves its folder, which is on another disk.
-func TestADiskThatIsNotMountedHasNothingFree(t *testing.T) {
+func TestUnmountedDiskHasNoFreeSpaceValue(t *testing.T) {
 	k := newKernelTree(t)
 	disk := t.TempDir()
 	s := k.open(&piOptions{Chosen: []string{"disk_free"}, Path: disk})

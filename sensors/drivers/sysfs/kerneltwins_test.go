@@ -16,7 +16,7 @@ func twins(t testing.TB) kernelTree {
 	return k
 }
 
-func TestTwinsAtOnePartAreOfferedPathsThatDiffer(t *testing.T) {
+func TestTwoDevicesOfOnePartGetDifferentOptions(t *testing.T) {
 	k := twins(t)
 	_, err := (&hwmonOptions{Name: "twin", Inputs: []string{"temp1"}}).Open(t.Context(), k.h)
 	if err == nil {

@@ -54,7 +54,7 @@ func TestAMAX31865IsReadByItsCount(t *testing.T) {
 	}
 }
 
-func TestAMAX31865WithoutItsThermometerIsAnError(t *testing.T) {
+func TestMAX31865WithoutAThermometerIsAnError(t *testing.T) {
 	for _, c := range []struct{ count, fault, want string }{
 		{"32767", "0", "the thermometer is open"},
 		{"0", "0", "short circuit"},

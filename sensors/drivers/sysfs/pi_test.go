@@ -58,7 +58,7 @@ func readPi(t testing.TB, change map[string]string, chosen ...string) (map[strin
 	return got, err
 }
 
-func TestABoardTellsOfItselfWithoutBeingConfigured(t *testing.T) {
+func TestPiKindNeedsNoOptions(t *testing.T) {
 	got, err := readPi(t, nil)
 	if err != nil || len(got) != 4 {
 		t.Fatal(got, err)
@@ -79,7 +79,7 @@ func TestABoardTellsOfItselfWithoutBeingConfigured(t *testing.T) {
 	}
 }
 
-func TestUnderVoltageIsToldByEitherKernel(t *testing.T) {
+func TestUnderVoltageWithOldAndNewKernels(t *testing.T) {
 	const (
 		hwmon    = "sys/class/hwmon/hwmon2/"
 		firmware = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
@@ -100,7 +100,7 @@ func TestUnderVoltageIsToldByEitherKernel(t *testing.T) {
 	}
 }
 
-func TestThrottledIsWhateverSlowsTheProcessorNow(t *testing.T) {
+func TestThrottledBits(t *testing.T) {
 	const firmware = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
 	for text, want := range map[string]float64{"0": 0, "1": 0, "2": 1, "4": 1, "80008": 1, "50005": 1, "e0000": 0,
 		"d0000": 0} {
@@ -115,7 +115,7 @@ func TestThrottledIsWhateverSlowsTheProcessorNow(t *testing.T) {
 	}
 }
 
-func TestWhatABoardDoesNotTellFailsAlone(t *testing.T) {
+func TestUnsupportedPiValueFailsAlone(t *testing.T) {
 	got, err := readPi(t, map[string]string{"sys": ""}, "temperature", "undervoltage", "throttled", "uptime")
 	if err != nil || got["uptime"].Value != 350735 {
 		t.Fatal(got, err)
@@ -127,7 +127,7 @@ func TestWhatABoardDoesNotTellFailsAlone(t *testing.T) {
 	}
 }
 
-func TestFreeIsWhatDfSays(t *testing.T) {
+func TestFreeSpaceMatchesDf(t *testing.T) {
 	for _, c := range []struct {
 		blocks, free, available uint64
 		want                    float64

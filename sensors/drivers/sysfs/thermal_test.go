@@ -47,7 +47,7 @@ func TestAZoneIsFoundByItsTypeAndReadInCelsius(t *testing.T) {
 	}
 }
 
-func TestAZoneThatIsNotClearIsToldWithThoseThereAre(t *testing.T) {
+func TestAmbiguousZoneErrorListsTheZones(t *testing.T) {
 	_, err := readThermal(t, "cpu", zone("0", "cpu-thermal", "48312"), zone("1", "rp1_adc", "40000"))
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "there are cpu-thermal, rp1_adc") {
 		t.Error(err)
@@ -70,7 +70,7 @@ func TestAZoneThatIsNotClearIsToldWithThoseThereAre(t *testing.T) {
 	}
 }
 
-func TestAZoneIsNoHotterThanSilicon(t *testing.T) {
+func TestZoneAboveSiliconLimitsIsAnError(t *testing.T) {
 	for temp, good := range map[string]bool{"-60000": true, "200000": true, "-60001": false, "200001": false} {
 		if samples, err := readThermal(t, "", zone("0", "cpu-thermal", temp)); (err == nil) != good {
 			t.Errorf("%s: %v, %v", temp, samples, err)

@@ -2,7 +2,7 @@ package sysfs
 
 import "testing"
 
-func TestUnderVoltageIsOfNowAndOfBefore(t *testing.T) {
+func TestUnderVoltageNowAndSinceBoot(t *testing.T) {
 	const firmware = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
 	const hwmon = "sys/class/hwmon/hwmon2/in0_lcrit_alarm"
 	for name, c := range map[string]struct {

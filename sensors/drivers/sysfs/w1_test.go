@@ -80,7 +80,7 @@ func TestDS18B20IsReadInCelsius(t *testing.T) {
 	}
 }
 
-func TestThePowerOnValueIsRefusedAndA85FromNearIsNot(t *testing.T) {
+func TestPowerOnValue85IsRejected(t *testing.T) {
 	const ds18s20 = "10-000802b4a1c3"
 	// its power-on value, and also how it says a true 85
 	s20PowerOn := w1File("aa 00 4b 46 ff ff 0c 10 87", "YES", 85000)
@@ -119,7 +119,7 @@ func TestThePowerOnValueIsRefusedAndA85FromNearIsNot(t *testing.T) {
 	}
 }
 
-func TestSpoiledReadsAreToldInPlainWords(t *testing.T) {
+func TestCorruptReadsHaveAClearError(t *testing.T) {
 	for text, want := range map[string]string{
 		w1File("91 01 4b 46 7f ff 0f 10 26", "NO", 25062): "wrong checksum",
 		"": "no answer",
@@ -140,7 +140,7 @@ func TestSpoiledReadsAreToldInPlainWords(t *testing.T) {
 	}
 }
 
-func TestAnAbsentThermometerListsThoseThereAre(t *testing.T) {
+func TestMissingThermometerErrorListsThePresentOnes(t *testing.T) {
 	for want, files := range map[string]map[string]string{
 		"there are " + aDS18B20: {"sys/bus/w1/devices/" + aDS18B20 + "/w1_slave": ""},
 		"nothing is on the bus": {"sys/bus/w1/devices/w1_bus_master1/w1_master_slaves": "not found."},
@@ -186,7 +186,7 @@ func TestW1OptionsSayWhatIsWrong(t *testing.T) {
 
 // A MAX31850 has the family of the DS1825. Its datasheet's table 3: 1600 °C is
 // 0x6400, 100.75 is 0x064c, -250 is 0xf060; byte 4 begins with four ones.
-func TestAThermocoupleIsReadBeyond125Celsius(t *testing.T) {
+func TestThermocoupleIsReadAbove125Celsius(t *testing.T) {
 	const thermocouple = "3b-0000001921e8"
 	for _, c := range []struct {
 		file, says string
@@ -226,7 +226,7 @@ func TestAThermocoupleIsReadBeyond125Celsius(t *testing.T) {
 }
 
 // The kernel divides by byte 7 of a DS18S20's, and makes 0 °C of it where it is 0.
-func TestADS18S20WithoutACountIsNoZero(t *testing.T) {
+func TestDS18S20WithoutACountIsAnError(t *testing.T) {
 	const ds18s20 = "10-000802b4a1c3"
 	bus := newW1Bus(t, ds18s20, "w1_slave")
 	s := bus.open(ds18s20)
