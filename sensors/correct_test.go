@@ -14,7 +14,7 @@ import (
 )
 
 // Each want was worked out by hand with decimal fractions.
-func TestAValueIsCorrectedAsAPersonWouldCompute(t *testing.T) {
+func TestCorrectionIsExactInDecimals(t *testing.T) {
 	tank := Correction{Points: []Point{{0.5, 0}, {99.1, 100}}}
 	falling := Correction{Points: []Point{{0.5, 80}, {1.5, 20}, {2.5, -10}}}
 	for _, c := range []struct {
@@ -61,7 +61,7 @@ func drawPoints(t *rapid.T) (points []Point, side float64) {
 	return points, side
 }
 
-func TestACalibrationMeetsItsPointsAndNeverTurnsBack(t *testing.T) {
+func TestCalibrationHitsItsPointsAndIsMonotonic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points, side := drawPoints(t)
 		c := newCorrector(Correction{Points: points})
@@ -80,7 +80,7 @@ func TestACalibrationMeetsItsPointsAndNeverTurnsBack(t *testing.T) {
 	})
 }
 
-func TestPrecisionRoundsTheDigitsThatAPersonSees(t *testing.T) {
+func TestPrecisionRoundsDecimalDigits(t *testing.T) {
 	for _, c := range []struct {
 		v      float64
 		places int

@@ -21,7 +21,7 @@ import (
 // Each want was worked out by hand with the constants of the formula. At 20 °C the
 // saturated pressure is 611.2 * exp(352.4/263.12) = 2332.6 Pa; half of that is
 // 1166.3 / (461.5 * 293.15) = 8.62 g/m³, and condenses at 9.26 °C.
-func TestFormulasComputeWhatAPersonWould(t *testing.T) {
+func TestFormulas(t *testing.T) {
 	for _, c := range []struct {
 		formula Formula
 		values  []float64
@@ -199,7 +199,7 @@ func slow(after time.Duration, value func(since time.Duration) (float64, error))
 	}
 }
 
-func TestADifferenceIsNeverOfANewAndAnOldValue(t *testing.T) {
+func TestDifferenceUsesValuesOfTheSameRound(t *testing.T) {
 	const every = 10 * time.Second
 	steps := func(plus float64) func(since time.Duration) (float64, error) {
 		return func(since time.Duration) (float64, error) { return plus + 100*float64(since/every), nil }
@@ -211,7 +211,7 @@ func TestADifferenceIsNeverOfANewAndAnOldValue(t *testing.T) {
 	wantLines(t, got, "300ms d 1 0.1", "10.3s d 2 0.1", "20.3s d 3 0.1")
 }
 
-func TestADerivedStreamHasThePaceOfItsSlowestSource(t *testing.T) {
+func TestDerivedStreamHasTheIntervalOfItsSlowestSource(t *testing.T) {
 	count := func(since time.Duration) (float64, error) { return since.Seconds(), nil }
 	got := followDerived(t, 21*time.Second, map[string]script{
 		"a": atOnce(count), "b": atOnce(func(time.Duration) (float64, error) { return 1000, nil })},
@@ -257,7 +257,7 @@ func once(v float64) script {
 	}
 }
 
-func TestAFaultOfASourceIsOneOfTheDerivedStreamAndNamesIt(t *testing.T) {
+func TestFaultOfASourceIsAFaultOfTheDerivedStream(t *testing.T) {
 	flaky := func(since time.Duration) (float64, error) {
 		if since >= 2*time.Second && since < 6*time.Second {
 			return 0, errors.New("no acknowledge")
@@ -275,7 +275,7 @@ func TestAFaultOfASourceIsOneOfTheDerivedStreamAndNamesIt(t *testing.T) {
 	}
 }
 
-func TestASourceThatSaysNothingIsAFailure(t *testing.T) {
+func TestSilentSourceIsAFailure(t *testing.T) {
 	hangs := func(ctx context.Context, since time.Duration) ([]Sample, error) {
 		if since >= 2*time.Second {
 			<-ctx.Done()
@@ -321,7 +321,7 @@ func TestAReloadKeepsWhatDidNotChange(t *testing.T) {
 	}
 }
 
-func TestAnAbsentReaderDoesNotFillTheMemory(t *testing.T) {
+func TestProgramWithoutAReaderUsesBoundedMemory(t *testing.T) {
 	spec := derivedSpec(Sum, Filter{}, Source{Stream: "a"}, Source{Stream: "b"})
 	d := newDerived(&spec, clock.NewTimekeeper(clock.TrustAlways))
 	for i := range 3 * maxResults {
@@ -339,7 +339,7 @@ func TestAnAbsentReaderDoesNotFillTheMemory(t *testing.T) {
 
 // A source that said nothing for long, without a failure, is not computed with when the
 // other one comes back: b's last value is of 1s.
-func TestAValueThatIsTooOldIsNotComputedWith(t *testing.T) {
+func TestStaleValueIsNotUsed(t *testing.T) {
 	const second = time.Second
 	silent := func(from, until time.Duration) script {
 		return func(_ context.Context, since time.Duration) ([]Sample, error) {

@@ -108,7 +108,7 @@ func TestAMeanIsThatOfTheDecimalsAndHasOneDigitMore(t *testing.T) {
 }
 
 // A limit means what it says whatever the size of the values.
-func TestDistancesAreComparedAsPreciselyAsTheValuesAre(t *testing.T) {
+func TestDifferencesCompareWithThePrecisionOfValues(t *testing.T) {
 	for _, c := range []struct{ from, to, limit float64 }{
 		{20, 20.3, 0.3}, {1431649.718, 1431649.719, 0.001}, {9007199254740990, 9007199254740991, 1},
 		{0, 1e-12, 1e-12}, {0.1, 0.3, 0.2},

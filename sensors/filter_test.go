@@ -33,7 +33,7 @@ func TestImplausibleValuesAreFailedReadsWithTheValueInTheError(t *testing.T) {
 }
 
 // The next sample tells a step from a spike.
-func TestAJumpIsRefusedOnceAndBelievedWhenTheNextConfirmsIt(t *testing.T) {
+func TestJumpIsRejectedUntilTheNextReadingConfirmsIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		values []float64
 		good   string // g: believed, x: refused
@@ -59,7 +59,7 @@ func TestAJumpIsRefusedOnceAndBelievedWhenTheNextConfirmsIt(t *testing.T) {
 	}
 }
 
-func TestARefusedJumpSaysFromWhere(t *testing.T) {
+func TestRejectedJumpNamesTheOldValue(t *testing.T) {
 	p := validator{Valid: Valid{Jump: 5}, unit: "°C"}
 	p.check(-20)
 	want := "30.5 °C is a jump from -20 °C beyond valid.jump 5 °C: refused unless the next sample confirms it"
@@ -121,7 +121,7 @@ func TestSpansStayInPlace(t *testing.T) {
 	})
 }
 
-func TestASensorThatWasGoneForLongGivesOneReading(t *testing.T) {
+func TestSensorGivesOneReadingAfterALongPause(t *testing.T) {
 	m := window{samples: 5, span: 5 * time.Millisecond}
 	m.add(1, nil, midnight)
 	begin := midnight.Add(24 * time.Hour) // 17 million spans later
@@ -134,7 +134,7 @@ func TestASensorThatWasGoneForLongGivesOneReading(t *testing.T) {
 }
 
 // The model of report, in as few words as the contract's.
-func TestReportSendsWhatAReportRuleAsksFor(t *testing.T) {
+func TestReportRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		every := time.Duration(rapid.IntRange(0, 60).Draw(t, "every")) * time.Second
 		r := reported{every: every, Report: Report{
@@ -166,7 +166,7 @@ func TestReportSendsWhatAReportRuleAsksFor(t *testing.T) {
 	})
 }
 
-func TestDecimalFractionsAreComparedAsPeopleDo(t *testing.T) {
+func TestDecimalFractionsCompareExactly(t *testing.T) {
 	r := reported{Report: Report{Change: 0.3}}
 	for _, c := range []struct {
 		v    float64
@@ -180,7 +180,7 @@ func TestDecimalFractionsAreComparedAsPeopleDo(t *testing.T) {
 }
 
 // The model keeps the whole past and asks it each time.
-func TestAlarmIsWhatItsPastSays(t *testing.T) {
+func TestAlarmMatchesAModelOfItsHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		below := rapid.Bool().Draw(t, "below")
 		clear := -rapid.IntRange(0, 5).Draw(t, "clear")
@@ -231,7 +231,7 @@ func TestAlarmIsWhatItsPastSays(t *testing.T) {
 	})
 }
 
-func TestFaultIsToldOnceAfterThreeFailuresInARow(t *testing.T) {
+func TestFaultIsReportedOnceAfterThreeFailures(t *testing.T) {
 	var tr faults
 	got := ""
 	for i, c := range "ff.ffff.f." {

@@ -53,7 +53,7 @@ func (b *bench) values(stream string) (values []float64, numbered bool) {
 	return values, numbered
 }
 
-func TestASensorThatDidNotChangeGoesOn(t *testing.T) {
+func TestUnchangedSensorKeepsRunning(t *testing.T) {
 	for name, second := range map[string][]Spec{
 		"another is added":   {specOf("a", time.Second), specOf("b", time.Second), specOf("c", time.Second)},
 		"another is removed": {specOf("a", time.Second)},
@@ -69,7 +69,7 @@ func TestASensorThatDidNotChangeGoesOn(t *testing.T) {
 	}
 }
 
-func TestASensorThatChangedStartsAnewAndItsNumbersGoOn(t *testing.T) {
+func TestChangedSensorRestartsAndKeepsItsNumbering(t *testing.T) {
 	slow, gone := specOf("b", 5*time.Second), []Spec{specOf("a", time.Second)}
 	for name, lists := range map[string][][]Spec{
 		"changed":           {{specOf("a", time.Second), specOf("b", time.Second)}, {specOf("a", time.Second), slow}},

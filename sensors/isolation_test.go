@@ -167,7 +167,7 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 	})
 }
 
-func TestASensorThatHungIsPickedUpAgain(t *testing.T) {
+func TestHungSensorResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin, opened := time.Now(), 0
 		var first part
@@ -241,7 +241,7 @@ func TestRunReturnsThoughADriverHangs(t *testing.T) {
 	}
 }
 
-func TestAnEventMayTakeForEver(t *testing.T) {
+func TestEventSensorHasNoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := site{open: map[string]func(context.Context) (Sensor, error){
 			"door": func(context.Context) (Sensor, error) {
@@ -270,7 +270,7 @@ func TestAnEventMayTakeForEver(t *testing.T) {
 	})
 }
 
-func TestASlowDriverThatListensIsToldItsDeadline(t *testing.T) {
+func TestSlowDriverGetsADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := site{open: map[string]func(context.Context) (Sensor, error){
 			"room": func(context.Context) (Sensor, error) {
@@ -290,7 +290,7 @@ func TestASlowDriverThatListensIsToldItsDeadline(t *testing.T) {
 	})
 }
 
-func TestNoticesOfADriverGoOutUntilTheEnd(t *testing.T) {
+func TestDriverNoticesAreSentUntilTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		s := site{open: map[string]func(context.Context) (Sensor, error){

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestTheTimeOfACallStandsStillWhileItWaits(t *testing.T) {
+func TestWaitingDoesNotCountAsCallTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := withLimit(t.Context(), 10*time.Second)

@@ -100,7 +100,7 @@ func TestAQuantityThatFailsAgainAndAgainIsCounted(t *testing.T) {
 }
 
 // Faults that come and go are all reported, and the log has a few of them.
-func TestFaultsThatComeAndGoAreCountedInTheLogAlone(t *testing.T) {
+func TestIntermittentFaultsAreCountedInTheLog(t *testing.T) {
 	faults := 0
 	lines, events := logOf(t, 2*time.Hour, time.Minute, func(n int) ([]Sample, error) {
 		if n%8 < 3 { // three in a row are a fault
@@ -120,7 +120,7 @@ func TestFaultsThatComeAndGoAreCountedInTheLogAlone(t *testing.T) {
 }
 
 // A sensor that is sound again gets its lines back, after an hour.
-func TestAnHourWithoutFailuresEndsTheCounting(t *testing.T) {
+func TestHourWithoutFailuresEndsTheCount(t *testing.T) {
 	lines, _ := logOf(t, 6*time.Hour, time.Second, func(n int) ([]Sample, error) {
 		if n < 200 && n%20 == 0 || n == 4*3600 {
 			return nil, errors.New("no acknowledge")
@@ -133,7 +133,7 @@ func TestAnHourWithoutFailuresEndsTheCounting(t *testing.T) {
 }
 
 // Four failures a day are four lines each.
-func TestSeldomFailuresAreToldOneByOne(t *testing.T) {
+func TestRareFailuresAreLoggedSeparately(t *testing.T) {
 	lines, _ := logOf(t, 24*time.Hour, time.Minute, func(n int) ([]Sample, error) {
 		if n%30 == 0 { // twice an hour
 			return nil, errors.New("no acknowledge")
@@ -146,7 +146,7 @@ func TestSeldomFailuresAreToldOneByOne(t *testing.T) {
 }
 
 // A quantity that was back says so once, whatever fails after it.
-func TestAQuantityIsBackOnlyAfterItHasFailed(t *testing.T) {
+func TestRecoveryIsReportedOnlyAfterAFault(t *testing.T) {
 	lines, _ := logOf(t, 10*time.Minute, time.Minute, func(n int) ([]Sample, error) {
 		switch n {
 		case 2:
@@ -163,7 +163,7 @@ func TestAQuantityIsBackOnlyAfterItHasFailed(t *testing.T) {
 }
 
 // A quantity that is broken for good does not make the others be measured sooner.
-func TestASensorWithOneGoodQuantityKeepsItsPace(t *testing.T) {
+func TestSensorWithOneGoodQuantityKeepsItsInterval(t *testing.T) {
 	n := 0
 	logOf(t, 10*time.Minute, time.Minute, func(int) ([]Sample, error) {
 		n++

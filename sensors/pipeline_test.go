@@ -71,7 +71,7 @@ func wantLines(t *testing.T, got []string, want ...string) {
 	}
 }
 
-func TestAFreezerThatWarmsUpIsAnAlarmAndFewReadings(t *testing.T) {
+func TestWarmFreezerGivesAnAlarmAndFewReadings(t *testing.T) {
 	spec := freezer(30*time.Second, Filter{
 		Valid:  Valid{Min: new(-60.0), Max: new(60.0)},
 		Report: Report{Change: 5, AtLeast: 10 * time.Minute},
@@ -99,9 +99,9 @@ func TestAFreezerThatWarmsUpIsAnAlarmAndFewReadings(t *testing.T) {
 		"31m0s freezer 5 routine -17")
 }
 
-// TestAnAlarmDoesNotWaitForAnotherIntervalBecauseOfAnEarlySample: a measurement does not
+// TestAlarmAllowsSamplesSlightlyEarly: a measurement does not
 // take the same time each time, so samples are some milliseconds closer than the interval.
-func TestAnAlarmDoesNotWaitForAnotherIntervalBecauseOfAnEarlySample(t *testing.T) {
+func TestAlarmAllowsSamplesSlightlyEarly(t *testing.T) {
 	for _, c := range []struct {
 		hold time.Duration
 		want string
@@ -127,7 +127,7 @@ func TestAnAlarmDoesNotWaitForAnotherIntervalBecauseOfAnEarlySample(t *testing.T
 	}
 }
 
-func TestADeadSensorLeavesNoOldOkAndNoAlarmIsForgotten(t *testing.T) {
+func TestDeadSensorClearsOkAndKeepsItsAlarm(t *testing.T) {
 	spec := freezer(time.Minute, Filter{Alarm: &Limit{At: -15, Clear: -15}})
 	got := follow(t, 5*time.Minute, spec, func(since time.Duration) ([]Sample, error) {
 		switch {
@@ -153,7 +153,7 @@ func TestADeadSensorLeavesNoOldOkAndNoAlarmIsForgotten(t *testing.T) {
 		"4m0s freezer 7 routine -10")
 }
 
-func TestAGarbledQuantityIsAFaultOfItsStream(t *testing.T) {
+func TestGarbledQuantityIsAFaultOfItsStream(t *testing.T) {
 	spec := freezer(time.Hour, Filter{Valid: Valid{Max: new(60.0)}})
 	got := follow(t, time.Hour, spec, func(since time.Duration) ([]Sample, error) {
 		if since < 20*time.Second {
@@ -168,7 +168,7 @@ func TestAGarbledQuantityIsAFaultOfItsStream(t *testing.T) {
 		`30s recovered {"after_s":30,"sensor":"freezer","stream":"freezer"}`)
 }
 
-func TestAStepThatIsConfirmedIsLateByASecondAndNotByAnHour(t *testing.T) {
+func TestConfirmedClockStepIsReportedWithinASecond(t *testing.T) {
 	spec := freezer(time.Hour, Filter{Valid: Valid{Jump: 5}})
 	got := follow(t, 2*time.Hour, spec, func(since time.Duration) ([]Sample, error) {
 		return sample(20 * since.Truncate(time.Hour).Hours()), nil
@@ -180,7 +180,7 @@ func TestAStepThatIsConfirmedIsLateByASecondAndNotByAnHour(t *testing.T) {
 		"1h0m1s freezer 3 routine 20")
 }
 
-func TestAverageReadsEvenlyAndLeavesFailuresOut(t *testing.T) {
+func TestAverageSamplesEvenlyWithoutFailures(t *testing.T) {
 	spec := freezer(30*time.Second, Filter{Average: 5})
 	got := follow(t, 3*time.Minute, spec, func(since time.Duration) ([]Sample, error) {
 		switch {
@@ -201,7 +201,7 @@ func TestAverageReadsEvenlyAndLeavesFailuresOut(t *testing.T) {
 		"2m54s freezer 5 routine 162")
 }
 
-func TestWhatADriverNoticesIsReportedWithItsPlace(t *testing.T) {
+func TestDriverEventsNameTheirStream(t *testing.T) {
 	n := 0
 	got := follow(t, 2*time.Second, freezer(time.Second, Filter{}), func(time.Duration) ([]Sample, error) {
 		if n++; n == 1 {

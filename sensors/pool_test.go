@@ -39,7 +39,7 @@ func TestCallsThatReturnShareAGoroutine(t *testing.T) {
 }
 
 // A call that hangs has its goroutine for itself, and every other call one that is free.
-func TestACallThatHangsKeepsItsGoroutineFromOthers(t *testing.T) {
+func TestHungCallKeepsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pool
 		release := make(chan struct{})
@@ -95,7 +95,7 @@ func TestAPoolKeepsFewGoroutinesAndNoneAfterItsEnd(t *testing.T) {
 }
 
 // A driver that ends its goroutine, as a test helper of others may, has returned.
-func TestACallWhoseGoroutineEndsHasReturned(t *testing.T) {
+func TestCallEndsIfItsGoroutineExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pool
 		for range 3 {

@@ -11,9 +11,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TestOnlyTheDriverMayTakeItsTime: while a sampler is in its driver nothing is
+// TestOnlyDriverTimeCounts: while a sampler is in its driver nothing is
 // promised, and at any other time that it goes on.
-func TestOnlyTheDriverMayTakeItsTime(t *testing.T) {
+func TestOnlyDriverTimeCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last time.Duration
 		var due time.Time

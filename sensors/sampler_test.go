@@ -132,7 +132,7 @@ func TestOneFaultTouchesNoOtherSensor(t *testing.T) {
 	}
 }
 
-func TestFailureIsToldOnceAndRecoveryFollows(t *testing.T) {
+func TestFailureIsReportedOnceBeforeRecovery(t *testing.T) {
 	fails := map[int]bool{3: true, 4: true, 5: true, 8: true}
 	n := 0
 	b := sampleFor(t, time.Minute, map[string]time.Duration{"room": time.Second},
@@ -197,7 +197,7 @@ func TestOneQuantityFailsAlone(t *testing.T) {
 	}
 }
 
-func TestSlowSensorSkipsBeatsAndStaysOnTheBeat(t *testing.T) {
+func TestSlowSensorSkipsTicksAndStaysAligned(t *testing.T) {
 	b := sampleFor(t, 10*time.Second-1, map[string]time.Duration{"slow": time.Second},
 		map[string]func() (func(context.Context) ([]Sample, error), error){
 			"slow": func() (func(context.Context) ([]Sample, error), error) {

@@ -48,10 +48,10 @@ func TestAThousandSensorsHaveNoGoroutinesWhileTheyWait(t *testing.T) {
 	})
 }
 
-// TestWhoWaitsHoldsUpNobody has fifty sensors due with one that is to be on time, all of
+// TestWaitingSensorDoesNotDelayOthers has fifty sensors due with one that is to be on time, all of
 // which wait for something: for a device, for the disk that an alarm is written to, or
 // for that of an event.
-func TestWhoWaitsHoldsUpNobody(t *testing.T) {
+func TestWaitingSensorDoesNotDelayOthers(t *testing.T) {
 	const wait = 700 * time.Millisecond
 	failing := func(context.Context) ([]Sample, error) { return nil, errors.New("no acknowledge") }
 	good := func(context.Context) ([]Sample, error) { return sample(1), nil }
@@ -153,10 +153,10 @@ func TestOnlyImmediateSensorsAreCalledWithoutAGoroutine(t *testing.T) {
 	}
 }
 
-// TestAScheduleLosesNobody changes the sensors of a group at random, of which some hang,
+// TestScheduleRunsEverySensor changes the sensors of a group at random, of which some hang,
 // some fail and some are slow: each healthy one is measured on each of its ticks, no
 // device is used by two at a time, and all end.
-func TestAScheduleLosesNobody(t *testing.T) {
+func TestScheduleRunsEverySensor(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		lists := rapid.SliceOfN(rapid.SliceOfNDistinct(rapid.IntRange(0, 11), 0, 12, rapid.ID[int]), 1, 4).Draw(rt, "lists")
 		pauses := rapid.SliceOfN(rapid.IntRange(1, 400), len(lists), len(lists)).Draw(rt, "ms")

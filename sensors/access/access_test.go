@@ -108,7 +108,7 @@ func shown(seq uint64, number float64) sensors.Reading {
 	return sensors.Reading{Stream: "card", Seq: seq, Value: number}
 }
 
-func TestWithoutALinkTheListDecidesAtOnce(t *testing.T) {
+func TestListDecidesWithoutALink(t *testing.T) {
 	s := at(t, asIs, func(s *site) {
 		s.Observe(shown(7, 4711))
 		synctest.Wait() // for the answer of the output
@@ -131,7 +131,7 @@ func TestWithoutALinkTheListDecidesAtOnce(t *testing.T) {
 	}
 }
 
-func TestAnOutputThatRefusesIsReported(t *testing.T) {
+func TestRefusingOutputIsReported(t *testing.T) {
 	s := at(t, asIs, func(s *site) {
 		s.refuse = "rest"
 		s.Observe(shown(7, 4711))
@@ -143,7 +143,7 @@ func TestAnOutputThatRefusesIsReported(t *testing.T) {
 	}
 }
 
-func TestWithALinkTheBackEndHasTheFirstWord(t *testing.T) {
+func TestBackEndDecidesFirstWithALink(t *testing.T) {
 	s := at(t, asIs, func(s *site) {
 		s.online = true
 		s.Observe(shown(1, 4711))
@@ -165,7 +165,7 @@ func TestWithALinkTheBackEndHasTheFirstWord(t *testing.T) {
 	}
 }
 
-func TestWithoutAListTheBackEndAloneDecides(t *testing.T) {
+func TestBackEndDecidesWithoutAList(t *testing.T) {
 	s := at(t, func(s *Spec) { s.AllowFile = "" }, func(s *site) {
 		s.Observe(shown(1, 4711))
 		time.Sleep(time.Minute)
@@ -175,7 +175,7 @@ func TestWithoutAListTheBackEndAloneDecides(t *testing.T) {
 	}
 }
 
-func TestWhoPlaysWithTheReaderFillsNothing(t *testing.T) {
+func TestRepeatedWrongCodesDoNotFillTheQueue(t *testing.T) {
 	s := at(t, asIs, func(s *site) {
 		s.online = true
 		for i := range uint64(1000) {
@@ -193,7 +193,7 @@ func TestWhoPlaysWithTheReaderFillsNothing(t *testing.T) {
 	}
 }
 
-func TestAListThatCannotBeReadOpensNothing(t *testing.T) {
+func TestUnreadableListOpensNoDoor(t *testing.T) {
 	s := at(t, func(s *Spec) { s.AllowFile += "-gone" }, func(s *site) { s.Observe(shown(1, 4711)) })
 	if len(s.orders) != 0 || len(s.events) != 1 || !strings.Contains(s.events[0], "cannot be read") {
 		t.Errorf("orders %+v, events %v", s.orders, s.events)

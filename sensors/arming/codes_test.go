@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestACodeIsItsPersons: the line that is made accepts the code, and no other.
-func TestACodeIsItsPersons(t *testing.T) {
+// TestCodeBelongsToOnePerson: the line that is made accepts the code, and no other.
+func TestCodeBelongsToOnePerson(t *testing.T) {
 	anna, err := NewLine("anna", "4711")
 	if err != nil {
 		t.Fatal(err)

@@ -148,9 +148,9 @@ func shown(p *Panel) string {
 	return strings.TrimSpace(state + " " + p.saved.Mode)
 }
 
-// TestAPanelIsItsTable plays random histories, and whatever happens the panel is where the
+// TestPanelFollowsItsStateTable plays random histories, and whatever happens the panel is where the
 // table says.
-func TestAPanelIsItsTable(t *testing.T) {
+func TestPanelFollowsItsStateTable(t *testing.T) {
 	events := []string{"away", "home", "disarm", "door", "window", "hall", "tamper", "end", "cut"}
 	histories, n := 1_000, 0
 	if os.Getenv("HOLDFAST_PROVE") != "" {
@@ -170,8 +170,8 @@ func TestAPanelIsItsTable(t *testing.T) {
 	t.Logf("%d histories", n)
 }
 
-// TestAPanelRefusesWhatItMust: orders that change nothing say why.
-func TestAPanelRefusesWhatItMust(t *testing.T) {
+// TestPanelRejectsInvalidCommands: orders that change nothing say why.
+func TestPanelRejectsInvalidCommands(t *testing.T) {
 	p := NewPanel(options(), Saved{State: Disarmed}, start, 0, false)
 	order := func(to string, bypass ...string) string {
 		return p.Order(start, Order{To: to, Bypass: bypass, By: "order:a1"}).Why
@@ -213,9 +213,9 @@ func TestAPanelRefusesWhatItMust(t *testing.T) {
 	}
 }
 
-// TestAKeySwitchActsByItsChanges: where it stands at the start of the agent, and what a cut
+// TestKeySwitchActsOnChanges: where it stands at the start of the agent, and what a cut
 // wire says, change nothing.
-func TestAKeySwitchActsByItsChanges(t *testing.T) {
+func TestKeySwitchActsOnChanges(t *testing.T) {
 	away := Saved{State: "armed_away", Mode: "away"}
 	for _, c := range []struct {
 		name   string

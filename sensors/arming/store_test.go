@@ -149,8 +149,8 @@ func TestAPowerCutLeavesTheStateBeforeOrAfter(t *testing.T) {
 	}
 }
 
-// TestTheCutsFindAStoreThatForgetsToSync: the test above can fail.
-func TestTheCutsFindAStoreThatForgetsToSync(t *testing.T) {
+// TestPowerCutTestDetectsAMissingSync: the test above can fail.
+func TestPowerCutTestDetectsAMissingSync(t *testing.T) {
 	for name, save := range map[string]func(*Store, Saved) error{
 		"the file": func(s *Store, saved Saved) error {
 			return errors.Join(s.disk.write(s.path+".new", saved.encode()), s.disk.rename(s.path+".new", s.path),
@@ -170,8 +170,8 @@ func TestTheCutsFindAStoreThatForgetsToSync(t *testing.T) {
 	}
 }
 
-// TestAStateIsReadAsItWasSaved on a real disk, also over an old part that a crash left.
-func TestAStateIsReadAsItWasSaved(t *testing.T) {
+// TestStateIsRestoredAsSaved on a real disk, also over an old part that a crash left.
+func TestStateIsRestoredAsSaved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	s := NewStore(path)
 	if got, err := s.Load("away"); err != nil || got.State != Disarmed {
@@ -194,8 +194,8 @@ func TestAStateIsReadAsItWasSaved(t *testing.T) {
 	}
 }
 
-// TestDamageIsNotAWayToDisarm: each bit that flips, each cut, and a folder in its place.
-func TestDamageIsNotAWayToDisarm(t *testing.T) {
+// TestDamagedFileCannotDisarm: each bit that flips, each cut, and a folder in its place.
+func TestDamagedFileCannotDisarm(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	s := NewStore(path)
 	intact := states[2].encode()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestADurationIsWrittenAsAPersonDoes(t *testing.T) {
+func TestDurationsAreFormattedShort(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"0s": 0, "1m": time.Minute, "1h": time.Hour, "1m30s": 90 * time.Second, "10m": 10 * time.Minute,
 		"20s": 20 * time.Second, "1h1m": 61 * time.Minute, "1h0m1s": time.Hour + time.Second,

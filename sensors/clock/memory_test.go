@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestAnEarlierBootIsKnownAfterARestart: what a timekeeper knew of a boot of the
+// TestEarlierBootIsKnownAfterARestart: what a timekeeper knew of a boot of the
 // kernel outlives it, as a timeline that the queue's file keeps.
-func TestAnEarlierBootIsKnownAfterARestart(t *testing.T) {
+func TestEarlierBootIsKnownAfterARestart(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", -time.Hour, Unsynced)
 		k := newTimekeeper(TrustAuto, b.clockSource)
@@ -34,8 +34,8 @@ func TestAnEarlierBootIsKnownAfterARestart(t *testing.T) {
 	})
 }
 
-// TestAgeIsKnownInThisBootOnly compares stamps of two boots of the kernel.
-func TestAgeIsKnownInThisBootOnly(t *testing.T) {
+// TestAgeIsKnownOnlyWithinABoot compares stamps of two boots of the kernel.
+func TestAgeIsKnownOnlyWithinABoot(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		k := newTimekeeper(TrustAuto, newBoard("aaaaaaaa", 0, Unsynced).clockSource)
 		at := k.Now()
@@ -94,8 +94,8 @@ func TestTheSlowSourcesAnswerUntilTheyArePolledAgain(t *testing.T) {
 	}
 }
 
-// TestATimelineLearnsHowLongABootLived from the readings that wait of it.
-func TestATimelineLearnsHowLongABootLived(t *testing.T) {
+// TestTimelineRecordsTheLengthOfABoot from the readings that wait of it.
+func TestTimelineRecordsTheLengthOfABoot(t *testing.T) {
 	line := Timeline{{Kernel: "one"}, {Kernel: "two", Last: 7000}}
 	line.Observe(Stamp{Kernel: "one", Uptime: 5 * time.Second})
 	line.Observe(Stamp{Kernel: "two", Uptime: 6 * time.Second})
@@ -104,9 +104,9 @@ func TestATimelineLearnsHowLongABootLived(t *testing.T) {
 	}
 }
 
-// TestABootIsBoundedByAllThatLivedBetween has two unknown boots in a row: both
+// TestEstimateOfABootIsBoundedByLaterBoots has two unknown boots in a row: both
 // fit between the known ones.
-func TestABootIsBoundedByAllThatLivedBetween(t *testing.T) {
+func TestEstimateOfABootIsBoundedByLaterBoots(t *testing.T) {
 	const hour = int64(3600 * 1000)
 	first := int64(1_790_000_000_000)
 	line := Timeline{{"one", first, hour}, {"two", 0, hour}, {"three", 0, 2 * hour}, {"four", first + 10*hour, 0}}
@@ -124,9 +124,9 @@ func TestABootIsBoundedByAllThatLivedBetween(t *testing.T) {
 	}
 }
 
-// TestABootThatIsBoundedOnOneSideIsNotEstimated: five minutes count only between
+// TestBootWithOneBoundIsNotEstimated: five minutes count only between
 // two bounds.
-func TestABootThatIsBoundedOnOneSideIsNotEstimated(t *testing.T) {
+func TestBootWithOneBoundIsNotEstimated(t *testing.T) {
 	for name, line := range map[string]Timeline{
 		"nothing known after":  {{"one", 1_790_000_000_000, 1000}, {"two", 0, 1000}},
 		"nothing known before": {{"two", 0, 1000}, {"three", 100_000, 0}},

@@ -27,9 +27,9 @@ func running(t *testing.T, k *Timekeeper) (steps *[]Step) {
 	return steps
 }
 
-// TestAClockThatIsSetIsLookedAtASecondLater although nothing is measured, and
+// TestClockIsCheckedASecondAfterItIsSet although nothing is measured, and
 // although it is set twice in that second.
-func TestAClockThatIsSetIsLookedAtASecondLater(t *testing.T) {
+func TestClockIsCheckedASecondAfterItIsSet(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", -time.Hour, Unsynced)
 		k := newTimekeeper(TrustAuto, b.clockSource)
@@ -54,9 +54,9 @@ func TestAClockThatIsSetIsLookedAtASecondLater(t *testing.T) {
 	})
 }
 
-// TestAStepThatAReadingSawIsReportedASecondLater: a machine whose kernel did not
+// TestClockStepSeenByAReadingIsReportedASecondLater: a machine whose kernel did not
 // tell of it.
-func TestAStepThatAReadingSawIsReportedASecondLater(t *testing.T) {
+func TestClockStepSeenByAReadingIsReportedASecondLater(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
 		k := newTimekeeper(TrustAuto, b.clockSource)
@@ -74,9 +74,9 @@ func TestAStepThatAReadingSawIsReportedASecondLater(t *testing.T) {
 	})
 }
 
-// TestAnIdleClockIsLookedAtSixTimesAMinute, or each second where the kernel does
+// TestIdleClockIsPolledSixTimesAMinute, or each second where the kernel does
 // not tell when the clock is set.
-func TestAnIdleClockIsLookedAtSixTimesAMinute(t *testing.T) {
+func TestIdleClockIsPolledSixTimesAMinute(t *testing.T) {
 	for want, err := range map[int]error{6: nil, 60: unix.ENOSYS} {
 		inPresent(t, func(t *testing.T) {
 			looks, polls := 0, 0
@@ -98,8 +98,8 @@ func TestAnIdleClockIsLookedAtSixTimesAMinute(t *testing.T) {
 	}
 }
 
-// TestLooksHaveTheBeatThatTheyAreAlignedWith, and none is later than without it.
-func TestLooksHaveTheBeatThatTheyAreAlignedWith(t *testing.T) {
+// TestPollingIsAlignedToTheClock, and none is later than without it.
+func TestPollingIsAlignedToTheClock(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		began := time.Now()
 		var looks, polls []time.Duration

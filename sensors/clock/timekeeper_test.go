@@ -111,7 +111,7 @@ func TestReadingsGetTheirTrueTimeOnceItIsKnown(t *testing.T) {
 	}
 }
 
-func TestSuspendedTimeCounts(t *testing.T) {
+func TestSuspendedTimeCountsAsUptime(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", -30*24*time.Hour, Unsynced)
 		k := newTimekeeper(TrustAuto, b.clockSource)
@@ -125,7 +125,7 @@ func TestSuspendedTimeCounts(t *testing.T) {
 	})
 }
 
-func TestStepOfATrustedClockShowsInTheStampAndAsAnEvent(t *testing.T) {
+func TestClockStepIsReported(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		inPresent(t, func(t *testing.T) {
 			b := newBoard("aaaaaaaa", 0, Synced)
@@ -165,8 +165,8 @@ func TestStepOfATrustedClockShowsInTheStampAndAsAnEvent(t *testing.T) {
 	}
 }
 
-// TestSlewIsNoStep: a clock that is 500 ppm off is set right bit by bit.
-func TestSlewIsNoStep(t *testing.T) {
+// TestSlewIsNotAStep: a clock that is 500 ppm off is set right bit by bit.
+func TestSlewIsNotAStep(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
 		k := newTimekeeper(TrustAuto, b.clockSource)
@@ -186,9 +186,9 @@ func TestSlewIsNoStep(t *testing.T) {
 	})
 }
 
-// TestClockThatIsNoLongerConfirmedIsReckoned: without its time source the clock
+// TestUnconfirmedClockIsExtrapolated: without its time source the clock
 // is set by hand, wrongly.
-func TestClockThatIsNoLongerConfirmedIsReckoned(t *testing.T) {
+func TestUnconfirmedClockIsExtrapolated(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
 		k := newTimekeeper(TrustAuto, b.clockSource)
@@ -205,9 +205,9 @@ func TestClockThatIsNoLongerConfirmedIsReckoned(t *testing.T) {
 	})
 }
 
-// TestBootThatNeverKnewIsBetweenItsNeighbours has three boots: the first and the
+// TestBootWithoutATimeLiesBetweenItsNeighbours has three boots: the first and the
 // last knew the time.
-func TestBootThatNeverKnewIsBetweenItsNeighbours(t *testing.T) {
+func TestBootWithoutATimeLiesBetweenItsNeighbours(t *testing.T) {
 	const hour = int64(3600 * 1000)
 	first, last := int64(1_790_000_000_000), 1_790_000_000_000+10*hour
 	known := Timeline{{"one", first, hour}, {"two", 0, 2 * hour}, {"three", last, 0}}
@@ -244,7 +244,7 @@ func TestTimelineKeepsThePresentLastAndIsBounded(t *testing.T) {
 	}
 }
 
-func TestTrustOverrulesTheKernel(t *testing.T) {
+func TestOptionTrustOverridesTheKernel(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Unsynced)
 		if at := newTimekeeper(TrustAlways, b.clockSource).Now(); at.Clock != Synced {
@@ -381,7 +381,7 @@ func FuzzChrony(f *testing.F) {
 	})
 }
 
-func TestThisMachineHasABootAndAnUptime(t *testing.T) {
+func TestBootAndUptimeOfThisMachine(t *testing.T) {
 	m := kernelClocks()
 	if len(m.kernel) != 8 || m.uptime() <= 0 {
 		t.Errorf("kernel %q, uptime %v", m.kernel, m.uptime())

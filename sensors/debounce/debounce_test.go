@@ -98,9 +98,9 @@ func (p pattern) run(mode Mode, quiet int) (got []string, d *debounce) {
 	return got, d
 }
 
-// TestDebounceTellsWhatTheRulesSay compares 10,000 patterns in both modes with a
+// TestDebounceMatchesAModel compares 10,000 patterns in both modes with a
 // model that knows the rules and not the debounce.
-func TestDebounceTellsWhatTheRulesSay(t *testing.T) {
+func TestDebounceMatchesAModel(t *testing.T) {
 	swallowed := 0
 	for seed := range uint64(10000) {
 		r := rand.New(rand.NewPCG(seed, 4))
@@ -132,7 +132,7 @@ func TestDebounceTellsWhatTheRulesSay(t *testing.T) {
 	}
 }
 
-func TestSettleTellsTheFirstEdgeAtOnceAndTheEndOfAShortPulse(t *testing.T) {
+func TestSettleReportsTheFirstEdgeAtOnce(t *testing.T) {
 	d := debounce{mode: Settle, quiet: 50 * time.Millisecond}
 	d.level(false, at(0))
 	if c, ok := d.rest(at(50)); !ok || c.On {
@@ -155,7 +155,7 @@ func TestSettleTellsTheFirstEdgeAtOnceAndTheEndOfAShortPulse(t *testing.T) {
 	}
 }
 
-func TestStableNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
+func TestStableIgnoresShortPulses(t *testing.T) {
 	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
 	d.level(false, at(0))
 	d.rest(at(50))
@@ -172,7 +172,7 @@ func TestStableNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
 	}
 }
 
-func TestEdgeToTheSameLevelIsThereAndBack(t *testing.T) {
+func TestEdgeToTheSameLevelCountsAsTwo(t *testing.T) {
 	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
 	d.level(true, at(0))
 	d.edge(true, at(40), 0)
@@ -187,7 +187,7 @@ func TestEdgeToTheSameLevelIsThereAndBack(t *testing.T) {
 	}
 }
 
-func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
+func TestPolledEdgeIsNotCountedTwice(t *testing.T) {
 	d := debounce{mode: Settle, quiet: 50 * time.Millisecond}
 	d.level(false, at(0))
 	d.rest(at(50))
@@ -200,7 +200,7 @@ func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
 	}
 }
 
-func TestLostEdgesAreCountedAndProveNoRest(t *testing.T) {
+func TestLostEdgesCountAsActivity(t *testing.T) {
 	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
 	d.level(false, at(0))
 	d.rest(at(50))

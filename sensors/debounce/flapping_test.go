@@ -99,7 +99,7 @@ func TestFlappingCountsEachHourWhileItGoesOn(t *testing.T) {
 	}
 }
 
-func TestContactWithoutRestFlapsThoughNothingCounts(t *testing.T) {
+func TestRestlessContactFlapsWithoutChanges(t *testing.T) {
 	for _, mode := range []Mode{Stable, Settle} {
 		w := calmFilter(t, Filter{debounce: debounce{mode: mode, quiet: 50 * time.Millisecond},
 			flapping: flapping{max: 30}})
@@ -127,7 +127,7 @@ func TestFlappingMayBeSwitchedOff(t *testing.T) {
 	}
 }
 
-func TestHoldKeepsADetectionAndEachFurtherOneBeginsItAnew(t *testing.T) {
+func TestHoldIsExtendedByEachDetection(t *testing.T) {
 	w := calmFilter(t, Filter{debounce: debounce{mode: Settle, quiet: 50 * time.Millisecond},
 		hold: hold{length: 30 * time.Second}})
 	w.Edge(true, at(10_000), 0)
@@ -148,7 +148,7 @@ func TestHoldKeepsADetectionAndEachFurtherOneBeginsItAnew(t *testing.T) {
 	}
 }
 
-func TestHoldCountsFromTheEdgeAndNotFromWhenItCounted(t *testing.T) {
+func TestHoldCountsFromTheEdge(t *testing.T) {
 	w := calmFilter(t, Filter{debounce: debounce{mode: Stable, quiet: 50 * time.Millisecond},
 		hold: hold{length: 30 * time.Second}})
 	w.Edge(true, at(10_000), 0)
@@ -159,7 +159,7 @@ func TestHoldCountsFromTheEdgeAndNotFromWhenItCounted(t *testing.T) {
 	}
 }
 
-func TestLevelBeforeLostEdgesIsNotTrusted(t *testing.T) {
+func TestLevelBeforeLostEdgesIsIgnored(t *testing.T) {
 	w := calmFilter(t, Filter{debounce: debounce{mode: Stable, quiet: 50 * time.Millisecond}})
 	w.Edge(true, at(2000), 0)
 	w.Edge(false, at(2200), 7)

@@ -6,7 +6,7 @@ import (
 )
 
 // A contact that was 0 for longer than it is held, when that is noticed, is 0 now.
-func TestAHoldNeverEndsInThePast(t *testing.T) {
+func TestHoldNeverEndsInThePast(t *testing.T) {
 	start := time.Now()
 	h := hold{length: time.Second}
 	h.pass(Change{true, start}, start)

@@ -62,7 +62,7 @@ func TestOneTransferThatFailsIsTriedAgain(t *testing.T) {
 
 // The watchdog hears from an output, and how long it will be silent: no longer than until
 // what is due next, so that one that does not wake is found.
-func TestTheWatchdogKnowsWhatIsDue(t *testing.T) {
+func TestWatchdogDetectsLateOutputs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var within time.Duration
@@ -100,7 +100,7 @@ func TestTheWatchdogKnowsWhatIsDue(t *testing.T) {
 }
 
 // Many orders for a slow line are no output that has stopped.
-func TestTheWatchdogHearsOfEachOrder(t *testing.T) {
+func TestWatchdogIsNotifiedOfEachOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var due time.Time
@@ -144,7 +144,7 @@ func (l blockedLog) Write(p []byte) (int, error) {
 }
 
 // A log that hangs does not keep a line on.
-func TestALogThatHangsDoesNotKeepALineOn(t *testing.T) {
+func TestHungLogDoesNotKeepALineOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		blocked := make(blockedLog)
@@ -162,7 +162,7 @@ func TestALogThatHangsDoesNotKeepALineOn(t *testing.T) {
 }
 
 // What an output that is gone does, whose line hung at its end, is not known.
-func TestAnInterlockKnowsOfALineThatHungAtItsEnd(t *testing.T) {
+func TestInterlockKnowsALineThatHungAtItsClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		apart := spec("open", func(s *Spec) { s.Interlock = []string{"close"} })
 		h := newHouse(t, apart, spec("close", nil))
@@ -185,7 +185,7 @@ func TestAnInterlockKnowsOfALineThatHungAtItsEnd(t *testing.T) {
 }
 
 // An alarm does not wait for the next retry of a line that answers again.
-func TestAnOrderTriesALineInFaultAgain(t *testing.T) {
+func TestOrderRetriesALineInFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		h.lines["siren"].with(func(l *fakeLine) { l.fails = errBus })
@@ -203,7 +203,7 @@ func TestAnOrderTriesALineInFaultAgain(t *testing.T) {
 }
 
 // A line that cannot be opened, because another program has it, is opened when it can be.
-func TestALineIsOpenedWhenItCanBe(t *testing.T) {
+func TestLineIsOpenedAsSoonAsPossible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.lines["siren"] = &fakeLine{fails: errors.New("busy"), on: true}
@@ -262,7 +262,7 @@ func TestALineThatIsStuckStaysInFault(t *testing.T) {
 	})
 }
 
-func TestALineThatHangsCostsItsOwnOutputOnly(t *testing.T) {
+func TestHungLineAffectsItsOwnOutputOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil), spec("lamp", nil))
 		hang := make(chan struct{})
@@ -290,7 +290,7 @@ func TestALineThatHangsCostsItsOwnOutputOnly(t *testing.T) {
 
 // The end of the agent does not wait for a line that hangs, and it is made safe when it
 // returns.
-func TestALineThatHangsAtTheEndIsLeftBehind(t *testing.T) {
+func TestHungLineDoesNotBlockShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		h.order(on("siren", 0, "x"))
@@ -310,7 +310,7 @@ func TestALineThatHangsAtTheEndIsLeftBehind(t *testing.T) {
 }
 
 // A disk that hangs holds up what is recorded and no timer.
-func TestADiskThatHangsHoldsUpNoTimer(t *testing.T) {
+func TestHungDiskDoesNotDelayTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		disk := make(chan struct{})
@@ -332,7 +332,7 @@ func says(state string) sensors.Reading { return sensors.Reading{Stream: "aux", 
 // confirmed has a pump confirm what it does by its auxiliary contact.
 func confirmed(s *Spec) { s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: 3 * time.Second} }
 
-func TestAContactorHasToConfirm(t *testing.T) {
+func TestContactorMustConfirm(t *testing.T) {
 	running := "null: is told to be on, and aux says stopped"
 	for name, c := range map[string]struct {
 		do   func(h *house)
@@ -379,7 +379,7 @@ func TestAContactorHasToConfirm(t *testing.T) {
 }
 
 // The time of a confirmation counts from the change, not from the look after it.
-func TestAConfirmationIsDueFromTheChange(t *testing.T) {
+func TestConfirmationTimeCountsFromTheChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("pump", confirmed))
 		defer h.stop()
@@ -398,7 +398,7 @@ func TestAConfirmationIsDueFromTheChange(t *testing.T) {
 }
 
 // A sensor that has said nothing yet, at the start, is no fault.
-func TestAConfirmationMayBeginLate(t *testing.T) {
+func TestConfirmationMayStartLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("pump", func(s *Spec) {
 			s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: time.Second}

@@ -202,9 +202,9 @@ func (h *plainHouse) order(s step, now time.Time) (refused bool) {
 // orderTime is no whole second: see modelSpecs.
 func orderTime(s step) time.Duration { return time.Duration(s.time)*time.Second + 250*time.Millisecond }
 
-// TestOutputsDoAsAPersonWithAWatchSays plays random orders, lines that break, a link that is
+// TestOutputsMatchAModel plays random orders, lines that break, a link that is
 // lost and reloads, and compares every level and every answer with the model.
-func TestOutputsDoAsAPersonWithAWatchSays(t *testing.T) {
+func TestOutputsMatchAModel(t *testing.T) {
 	for range histories() / 100 {
 		rapid.Check(t, func(rt *rapid.T) {
 			steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(rt, "steps")

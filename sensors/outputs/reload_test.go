@@ -80,8 +80,8 @@ func TestOrdersThatWaitWhenAReloadBegins(t *testing.T) {
 	})
 }
 
-// TestASlowLineDoesNotHoldUpTheEnd: orders that wait are not done any more.
-func TestASlowLineDoesNotHoldUpTheEnd(t *testing.T) {
+// TestSlowLineDoesNotDelayShutdown: orders that wait are not done any more.
+func TestSlowLineDoesNotDelayShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 100)}
 		h.lines["siren"].with(func(l *fakeLine) { l.slow = 400 * time.Millisecond })

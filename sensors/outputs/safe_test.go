@@ -29,7 +29,7 @@ func TestAllOutputsAreMadeSafeAtOnce(t *testing.T) {
 }
 
 // One that fails, and one that hangs, are named; they do not hold up the others.
-func TestWhatIsNotSafeIsNamed(t *testing.T) {
+func TestUnsafeOutputsAreNamed(t *testing.T) {
 	want := func(t *testing.T, err error, hang string) {
 		t.Helper()
 		if err == nil || !strings.Contains(err.Error(), "pump: ") || !strings.Contains(err.Error(), errBus.Error()) ||

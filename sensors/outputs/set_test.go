@@ -290,7 +290,7 @@ func TestMaxOnIsNeverExtended(t *testing.T) {
 }
 
 // A chime must not end the siren early, and a person may.
-func TestTheLatestEndCountsUntilAnOrderToBeOff(t *testing.T) {
+func TestLatestEndTimeWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		defer h.stop()
@@ -315,7 +315,7 @@ func TestTheLatestEndCountsUntilAnOrderToBeOff(t *testing.T) {
 }
 
 // What is on at its safe level, such as a lock that fails secure, is bounded while it is off.
-func TestALockThatFailsSecureIsOpenForAWhile(t *testing.T) {
+func TestFailSecureLockOpensForALimitedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("lock", func(s *Spec) { s.Safe, s.MaxOn = true, 10*time.Second }))
 		if !h.lines["lock"].is() {
@@ -375,7 +375,7 @@ func TestAReloadKeepsWhatDidNotChange(t *testing.T) {
 	})
 }
 
-func TestAPulseIsAsLongAsItIs(t *testing.T) {
+func TestPulseHasItsLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("gate", func(s *Spec) { s.Pulse = 500 * time.Millisecond }))
 		defer h.stop()
@@ -392,7 +392,7 @@ func TestAPulseIsAsLongAsItIs(t *testing.T) {
 	})
 }
 
-func TestAnInterlockLetsOneOn(t *testing.T) {
+func TestInterlockAllowsOneOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("open", func(s *Spec) { s.Interlock = []string{"close"} }), spec("close", nil))
 		defer h.stop()
@@ -413,7 +413,7 @@ func TestAnInterlockLetsOneOn(t *testing.T) {
 }
 
 // Orders that came by MQTT end with the link, and a rule's go on.
-func TestALinkThatIsLostEndsOrdersThatCameByIt(t *testing.T) {
+func TestLostLinkEndsItsOrders(t *testing.T) {
 	lost := func(s *Spec) { s.MaxOn, s.LinkLost = time.Hour, &LinkLost{After: time.Minute} }
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("pump", lost), spec("fan", lost), spec("lamp", lost))
@@ -448,7 +448,7 @@ func remoteOn(name string) Order { return Order{Output: name, On: true, By: "ord
 
 // link_lost that leaves an output on neither begins its max_on anew nor lets go of it, also
 // where an interlock would refuse a new start.
-func TestALinkThatIsLostKeepsAnOutputOnWithinItsBounds(t *testing.T) {
+func TestOutputStaysOnWithinItsBoundsIfTheLinkIsLost(t *testing.T) {
 	for name, faulty := range map[string]bool{"alone": false, "beside an output in fault": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -478,7 +478,7 @@ func TestALinkThatIsLostKeepsAnOutputOnWithinItsBounds(t *testing.T) {
 }
 
 // An order to the safe level ends what link_lost keeps on.
-func TestAnOrderEndsWhatALostLinkKeepsOn(t *testing.T) {
+func TestOrderEndsAnOutputThatALostLinkKeptOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("lamp", func(s *Spec) {
 			s.MaxOn, s.LinkLost, s.Interlock = 0, &LinkLost{After: time.Minute, Then: true}, []string{"pump"}

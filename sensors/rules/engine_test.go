@@ -82,8 +82,8 @@ func when(name, stream, is string, armed ...string) Rule {
 
 var pump = []Action{{Output: "pump", On: true, For: 10 * time.Minute}, {Output: "valve"}}
 
-// TestARuleFiresWhenItBeginsToBeMet is the semantics, case by case.
-func TestARuleFiresWhenItBeginsToBeMet(t *testing.T) {
+// TestRuleFiresWhenItsConditionsBecomeTrue is the semantics, case by case.
+func TestRuleFiresWhenItsConditionsBecomeTrue(t *testing.T) {
 	wet := []Condition{{"cellar", "wet"}, {"kitchen", "wet"}}
 	for _, c := range []struct {
 		name   string
@@ -198,7 +198,7 @@ var stories = []struct {
 // away is a house that nobody is in.
 var away = arming.Saved{State: "armed_away", Mode: "away"}
 
-func TestArmingAndRulesMeet(t *testing.T) {
+func TestArmingWorksWithRules(t *testing.T) {
 	for _, c := range stories {
 		got := play(newHouse(c.saved), c.script)
 		slices.Sort(got) // what happens at one moment has no order here
@@ -247,9 +247,9 @@ func TestDisarmingMakesOutputsSafe(t *testing.T) {
 	}
 }
 
-// TestAReloadKeepsWhatRuns: a rule that is the same keeps its time, one that is new begins
+// TestReloadKeepsRunningTimers: a rule that is the same keeps its time, one that is new begins
 // anew with what its streams said, and one that is gone does nothing.
-func TestAReloadKeepsWhatRuns(t *testing.T) {
+func TestReloadKeepsRunningTimers(t *testing.T) {
 	flood := Rule{Name: "flood", Any: []Condition{{"cellar", "wet"}}, For: time.Minute, Then: pump[:1]}
 	gone := Rule{Name: "gone", Any: []Condition{{"cellar", "wet"}}, For: time.Minute, Then: pump[:1]}
 	e := NewEngine([]Rule{flood, gone}, nil, arming.Options{}, start)

@@ -54,8 +54,8 @@ func (c *plainCause) look(said map[string]string, elapsed int) bool {
 	return c.seconds >= wanted && (before < 0 || before < wanted)
 }
 
-// TestRulesFireAsAPersonWithAWatchSays plays random rules and readings.
-func TestRulesFireAsAPersonWithAWatchSays(t *testing.T) {
+// TestRulesMatchAModel plays random rules and readings.
+func TestRulesMatchAModel(t *testing.T) {
 	streams := []string{"cellar", "kitchen", "door"}
 	drawRule := func(t *rapid.T, name string) Rule {
 		var all []Condition
@@ -153,11 +153,11 @@ func (w *watcher) change(event string, c arming.Change) {
 	w.state, w.since = c.State, c.At
 }
 
-// TestAnAlarmIsKeptWhateverHappens plays random days in the house, with power cuts. After
+// TestAlarmIsNeverLost plays random days in the house, with power cuts. After
 // each event: a rule for a mode runs only while that is armed; a delay ends by a code or
 // in an alarm, in time; who disarms has silence; and a power cut changes no state but
 // pending, which is an alarm then.
-func TestAnAlarmIsKeptWhateverHappens(t *testing.T) {
+func TestAlarmIsNeverLost(t *testing.T) {
 	events := []string{"door open", "door closed", "window open", "window closed", "hall motion", "hall clear",
 		"loop cut", "loop closed", "door fails", "key on", "key off", "order armed_away", "order armed_home",
 		"order disarmed", "order armed_away window", "wait", "wait longer", "cut"}

@@ -143,8 +143,8 @@ func panelOptions(change func(*arming.Options)) *arming.Options {
 	return &opt
 }
 
-// TestARunnerKeepsItsTimes: delays run by the clock, and each change is a reading.
-func TestARunnerKeepsItsTimes(t *testing.T) {
+// TestRunnerFiresOnTime: delays run by the clock, and each change is a reading.
+func TestRunnerFiresOnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
 		defer n.stop()
@@ -171,8 +171,8 @@ func TestARunnerKeepsItsTimes(t *testing.T) {
 	})
 }
 
-// TestADiskThatHangsHoldsUpNoSiren: neither the history nor the state file.
-func TestADiskThatHangsHoldsUpNoSiren(t *testing.T) {
+// TestHungDiskDoesNotDelayASiren: neither the history nor the state file.
+func TestHungDiskDoesNotDelayASiren(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), func(n *node) { n.block = make(chan struct{}) })
 		n.ask(arming.Order{To: "armed_away", By: "order:a1"})
@@ -195,8 +195,8 @@ func TestADiskThatHangsHoldsUpNoSiren(t *testing.T) {
 	})
 }
 
-// TestARestartIsAsThePanelWas, also after a disk that could not be written for a while.
-func TestARestartIsAsThePanelWas(t *testing.T) {
+// TestRestartRestoresThePanel, also after a disk that could not be written for a while.
+func TestRestartRestoresThePanel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, arming.FileName)
@@ -231,9 +231,9 @@ func TestARestartIsAsThePanelWas(t *testing.T) {
 	})
 }
 
-// TestWhatIsOrderedAtTheStopIsSaved: the agent ends while an order is done, and the answer to
+// TestOrdersAtTheStopAreSaved: the agent ends while an order is done, and the answer to
 // it is that it was done.
-func TestWhatIsOrderedAtTheStopIsSaved(t *testing.T) {
+func TestOrdersAtTheStopAreSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		n := newNode(t, dir, panelOptions(nil), func(n *node) {
@@ -257,8 +257,8 @@ func TestWhatIsOrderedAtTheStopIsSaved(t *testing.T) {
 	})
 }
 
-// TestADamagedStateIsArmed, and told.
-func TestADamagedStateIsArmed(t *testing.T) {
+// TestDamagedStateFileMeansArmed, and told.
+func TestDamagedStateFileMeansArmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, arming.FileName), []byte("disarmed"), 0o600); err != nil {
@@ -287,9 +287,9 @@ func codesOf(t *testing.T, dir, name, code string) (path string) {
 	return path
 }
 
-// TestCodesAreCheckedAndNotTold: a wrong one is refused, the sixth time without a look,
+// TestCodesAreCheckedAndNotLogged: a wrong one is refused, the sixth time without a look,
 // and nothing that is told or logged has a code.
-func TestCodesAreCheckedAndNotTold(t *testing.T) {
+func TestCodesAreCheckedAndNotLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = codesOf(t, dir, "anna", "471100") }), nil)
@@ -345,9 +345,9 @@ func TestACodesFileThatCannotBeReadAcceptsNoCode(t *testing.T) {
 	})
 }
 
-// TestACodesFileThatHangsDoesNotHoldUpTheEnd: here a pipe that nobody writes. Whoever waits for
+// TestHungCodesFileDoesNotDelayShutdown: here a pipe that nobody writes. Whoever waits for
 // the codes is told that the agent ends, and not that the code is wrong.
-func TestACodesFileThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
+func TestHungCodesFileDoesNotDelayShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "codes")
 		if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -371,8 +371,8 @@ func TestACodesFileThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 	})
 }
 
-// TestWhatAnOutputRefusesIsTold.
-func TestWhatAnOutputRefusesIsTold(t *testing.T) {
+// TestRefusedOrderIsReported.
+func TestRefusedOrderIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), func(n *node) { n.refuse = "rest" })
 		n.Observe(says("loop", "cut"))
@@ -383,8 +383,8 @@ func TestWhatAnOutputRefusesIsTold(t *testing.T) {
 	})
 }
 
-// TestARuleThatFiresSaysWhatSetItOff, once for each time, and not while it stays met.
-func TestARuleThatFiresSaysWhatSetItOff(t *testing.T) {
+// TestFiredRuleNamesItsCause, once for each time, and not while it stays met.
+func TestFiredRuleNamesItsCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
 		for _, word := range []string{"cut", "cut", "closed", "cut"} {
@@ -464,8 +464,8 @@ func BenchmarkRunner(b *testing.B) {
 	}
 }
 
-// TestAKeyThatCannotArmIsTold: nobody waits for an answer at the switch.
-func TestAKeyThatCannotArmIsTold(t *testing.T) {
+// TestFailedArmingByKeyIsReported: nobody waits for an answer at the switch.
+func TestFailedArmingByKeyIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(func(o *arming.Options) { o.Ready = []string{"window"} }), nil)
 		for _, r := range []sensors.Reading{says("window", "open"), says("key", "off"), says("key", "on")} {
@@ -501,9 +501,9 @@ func TestAFloodOfOrdersIsRefused(t *testing.T) {
 	}
 }
 
-// TestALogThatHangsHoldsUpNoRule: a rule is gone when its entry delay ends, which is worth a
+// TestHungLogDoesNotDelayRules: a rule is gone when its entry delay ends, which is worth a
 // warning, and the next rule has to fire all the same.
-func TestALogThatHangsHoldsUpNoRule(t *testing.T) {
+func TestHungLogDoesNotDelayRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opt, log := options(), make(chan struct{})
 		n := newNode(t, t.TempDir(), &opt, func(n *node) { n.hangs = log })

@@ -19,7 +19,7 @@ func lineInfoOf(name, holder string, flags uapi.LineFlagV2) gpio.LineInfo {
 	return gpio.LineInfo{Name: name, Consumer: holder, Flags: flags}
 }
 
-func TestLineIsTheKernelsWithItsPin(t *testing.T) {
+func TestScanLineNamesItsPin(t *testing.T) {
 	board := Chip{Name: "gpiochip0", SoC: true}
 	expander := Chip{Name: "gpiochip2"}
 	for _, c := range []struct {
@@ -45,7 +45,7 @@ func TestLineIsTheKernelsWithItsPin(t *testing.T) {
 	}
 }
 
-func TestChipThatCannotBeLookedAtIsNamed(t *testing.T) {
+func TestUnreadableChipIsNamed(t *testing.T) {
 	h := &drivers.Hardware{Host: host.Host{Dev: t.TempDir()}}
 	if _, err := GPIO(h); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "--device") {
 		t.Error(err)

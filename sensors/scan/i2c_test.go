@@ -92,7 +92,7 @@ func (s *fakeProber) scan(t testing.TB) Adapter {
 	return a
 }
 
-func TestAddressesAreAskedAsI2cdetectAsks(t *testing.T) {
+func TestAddressesAreProbedLikeI2cdetect(t *testing.T) {
 	s := newFakeProber()
 	if a := s.scan(t); a.Err != nil || a.Parts != nil {
 		t.Fatalf("%+v", a)
@@ -141,7 +141,7 @@ func TestNothingIsWrittenWhereAWriteCouldChangeAPart(t *testing.T) {
 	}
 }
 
-func TestAddressOfTheKernelIsLeftAloneAndItsDriverNamed(t *testing.T) {
+func TestAddressOfAKernelDriverIsNotProbed(t *testing.T) {
 	s := newFakeProber(0x68, 0x76)
 	s.owned = 0x76
 	h := s.hardware()
@@ -167,7 +167,7 @@ func TestAddressOfTheKernelIsLeftAloneAndItsDriverNamed(t *testing.T) {
 	}
 }
 
-func TestHangingBusIsGivenUpSoon(t *testing.T) {
+func TestScanOfAHungBusStopsEarly(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ETIMEDOUT, syscall.EAGAIN} {
 		s := newFakeProber()
 		s.fault = func(uint16) error { return errno }
@@ -182,7 +182,7 @@ func TestHangingBusIsGivenUpSoon(t *testing.T) {
 	}
 }
 
-func TestBusThatBeginsToHangKeepsWhatAnswered(t *testing.T) {
+func TestBusThatHangsDuringAScanKeepsItsParts(t *testing.T) {
 	s := newFakeProber(0x23, 0x38)
 	s.fault = func(addr uint16) error {
 		if addr > 0x38 {
@@ -196,7 +196,7 @@ func TestBusThatBeginsToHangKeepsWhatAnswered(t *testing.T) {
 	}
 }
 
-func TestSomeTimeoutsAreNoHangingBus(t *testing.T) {
+func TestFewTimeoutsDoNotEndAScan(t *testing.T) {
 	s := newFakeProber(0x77)
 	s.fault = func(addr uint16) error {
 		if addr%maxTimeouts == 0 {
@@ -209,7 +209,7 @@ func TestSomeTimeoutsAreNoHangingBus(t *testing.T) {
 	}
 }
 
-func TestBusOnWhichNothingWorksIsNoEmptyBus(t *testing.T) {
+func TestDeadBusIsNotReportedAsEmpty(t *testing.T) {
 	s := newFakeProber()
 	s.fault = func(uint16) error { return syscall.EIO }
 	if a := s.scan(t); !errors.Is(a.Err, syscall.EIO) {
@@ -217,7 +217,7 @@ func TestBusOnWhichNothingWorksIsNoEmptyBus(t *testing.T) {
 	}
 }
 
-func TestAnswerEverywhereIsNobody(t *testing.T) {
+func TestAnswerAtEveryAddressIsABrokenBus(t *testing.T) {
 	s := newFakeProber()
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		if !probesByReading(addr) { // as the HDMI socket of a Pi 4 answers
@@ -254,7 +254,7 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestScreensAreLeftAlone(t *testing.T) {
+func TestMonitorBusesAreSkipped(t *testing.T) {
 	h := &drivers.Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
 	names := []string{"bcm2835 (i2c@7e804000)", "bcm2835 (i2c@7e805000)", "fef04500.i2c", "fef09500.i2c",
 		"107d508200.i2c",
@@ -295,7 +295,7 @@ func TestNoBusSaysHowToGetOne(t *testing.T) {
 	}
 }
 
-func TestForbiddenBusIsToldWithItsGroup(t *testing.T) {
+func TestForbiddenBusErrorNamesTheGroup(t *testing.T) {
 	h := openedBy(func(path string) (periph.BusCloser, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 )
 
-func TestEveryKindIsLikelyAtItsAddresses(t *testing.T) {
+func TestKindsAtContainsEveryKind(t *testing.T) {
 	for _, kind := range drivers.Kinds() {
 		for _, addr := range drivers.Addresses(kind) {
 			if addr < firstAddress || addr > lastAddress {
@@ -64,7 +64,7 @@ func registers(values map[byte]string) *i2cfake.Bus {
 	}}
 }
 
-func TestRegisterNarrowsWhatAPartMayBe(t *testing.T) {
+func TestIdentityRegisterReducesTheKinds(t *testing.T) {
 	climate := []string{"bme280", "bmp280", "bmp390", "other"}
 	for _, c := range []struct {
 		addr uint16
@@ -97,7 +97,7 @@ func TestRegisterNarrowsWhatAPartMayBe(t *testing.T) {
 	}
 }
 
-func TestPartThatIsNotInTheTableIsNamedAllTheSame(t *testing.T) {
+func TestUnknownBoschPartIsNamed(t *testing.T) {
 	p := Part{Address: 0x77, Kinds: []string{"bme280"}}
 	identify(registers(map[byte]string{0xd0: "\x58"}), &p)
 	if len(p.Kinds) > 0 || p.Says != "BMP280 (chip id 0x58)" {
@@ -105,7 +105,7 @@ func TestPartThatIsNotInTheTableIsNamedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestPartThatCannotBeAskedStaysWhatItsAddressSays(t *testing.T) {
+func TestUnreadablePartKeepsItsKinds(t *testing.T) {
 	for _, addr := range []uint16{0x18, 0x76} {
 		for n := range 2 {
 			p := Part{Address: addr, Kinds: []string{"bme280", "mcp9808"}}

@@ -82,7 +82,7 @@ func TestKernelsDevicesAreListedWithTheirInputs(t *testing.T) {
 	}
 }
 
-func TestMachineWithoutSensorsHasNoneAndNoError(t *testing.T) {
+func TestScanWithoutSensorsIsNotAnError(t *testing.T) {
 	h := &drivers.Hardware{Host: host.Host{Sys: t.TempDir()}}
 	for _, scan := range []func(*drivers.Hardware) ([]Device, error){Hwmon, IIO, Thermal, OneWire} {
 		if devices, err := scan(h); devices != nil || err != nil {

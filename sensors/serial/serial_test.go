@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestWhoPutsDoesNotWait, and all that was put runs, in order, before Close returns.
-func TestWhoPutsDoesNotWait(t *testing.T) {
+// TestPutDoesNotBlock, and all that was put runs, in order, before Close returns.
+func TestPutDoesNotBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, began := New(), time.Now()
 		var got []int
@@ -31,7 +31,7 @@ func TestWhoPutsDoesNotWait(t *testing.T) {
 	})
 }
 
-func TestTooManyAreRefused(t *testing.T) {
+func TestTooManyCodesAreRejected(t *testing.T) {
 	e, ran := New(), 0
 	for e.Put(func() { ran++ }) {
 		if len(e.todo) > maxTodo {

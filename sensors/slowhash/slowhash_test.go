@@ -57,8 +57,8 @@ func TestLinesAreNumbered(t *testing.T) {
 	}
 }
 
-// TestAFileThatHangsIsLeft when ctx is done: here a pipe that nobody writes.
-func TestAFileThatHangsIsLeft(t *testing.T) {
+// TestReadFileReturnsWhileTheDiskHangs when ctx is done: here a pipe that nobody writes.
+func TestReadFileReturnsWhileTheDiskHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
