@@ -32,8 +32,8 @@ func (r *recorder) complete(agents map[string]*program) {
 	r.t.Log(r.counters())
 }
 
-// TestADatabaseThatIsStoppedLosesNothing stops PostgreSQL twice while agents publish.
-func TestADatabaseThatIsStoppedLosesNothing(t *testing.T) {
+// TestStoppedDatabaseLosesNothing stops PostgreSQL twice while agents publish.
+func TestStoppedDatabaseLosesNothing(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
 	addr := freeAddr(t)

@@ -12,9 +12,9 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
 )
 
-// TestTheBrokersCountIsFollowed: only what grows while a connection lasts is counted, and
+// TestDropCountIsFollowed: only what grows while a connection lasts is counted, and
 // only once.
-func TestTheBrokersCountIsFollowed(t *testing.T) {
+func TestDropCountIsFollowed(t *testing.T) {
 	live, retained, again := subscribe.Message{}, subscribe.Message{Retained: true}, subscribe.Message{Duplicate: true}
 	const minute = 60_000
 	d := &drops{}
@@ -61,9 +61,9 @@ func TestDroppedMessagesAreWarnedOfRarely(t *testing.T) {
 	})
 }
 
-// TestABrokerThatEndsTheConnectionIsAskedForItsCountThreeTimes: some brokers do so in place of a
+// TestOptionalFilterIsRequestedThreeTimesIfTheBrokerDisconnects: some brokers do so in place of a
 // refusal.
-func TestABrokerThatEndsTheConnectionIsAskedForItsCountThreeTimes(t *testing.T) {
+func TestOptionalFilterIsRequestedThreeTimesIfTheBrokerDisconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
 		connections, stop := running(t, s, Options{Size: 100, Time: time.Millisecond})

@@ -171,8 +171,8 @@ func TestAcknowledgementsComeAfterCommitAndInOrder(t *testing.T) {
 	})
 }
 
-// TestWhatWasReadIsStoredWhenTheBrokerDies: it may never send it again.
-func TestWhatWasReadIsStoredWhenTheBrokerDies(t *testing.T) {
+// TestReadMessagesAreStoredIfTheBrokerDies: it may never send it again.
+func TestReadMessagesAreStoredIfTheBrokerDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
 		connections, stop := running(t, s, Options{Size: 100, Time: time.Second})
@@ -194,8 +194,8 @@ func TestWhatWasReadIsStoredWhenTheBrokerDies(t *testing.T) {
 	})
 }
 
-// TestABusyStoreStopsTheReader: what waits is bounded, and pings go on.
-func TestABusyStoreStopsTheReader(t *testing.T) {
+// TestBusyStoreBlocksTheReader: what waits is bounded, and pings go on.
+func TestBusyStoreBlocksTheReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{fails: 1 << 30}
 		connections, stop := running(t, s, Options{Size: 10, Time: time.Millisecond})
@@ -251,10 +251,10 @@ func TestABusyStoreStopsTheReader(t *testing.T) {
 	})
 }
 
-// TestASmallWindowOfTheBrokerIsLearned: a broker that sends 20 messages and waits for
+// TestPaceLearnsASmallWindow: a broker that sends 20 messages and waits for
 // their acknowledgements must not wait for the age of a batch each time, and one that
 // sends more is not taken for it.
-func TestASmallWindowOfTheBrokerIsLearned(t *testing.T) {
+func TestPaceLearnsASmallWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
 		connections, stop := running(t, s, Options{Size: 1000, Time: time.Second})
@@ -311,8 +311,8 @@ func TestASmallWindowOfTheBrokerIsLearned(t *testing.T) {
 	})
 }
 
-// TestABrokerWithoutMQTT5IsAskedAgain: some refuse the version, some close.
-func TestABrokerWithoutMQTT5IsAskedAgain(t *testing.T) {
+// TestBrokerWithoutMQTT5IsTriedWith311: some refuse the version, some close.
+func TestBrokerWithoutMQTT5IsTriedWith311(t *testing.T) {
 	for name, refusal := range map[string][]byte{"code of 3.1.1": {0x20, 2, 0, 1}, "code of 5": {0x20, 3, 0, 0x84, 0},
 		"closed": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -346,7 +346,7 @@ func TestABrokerWithoutMQTT5IsAskedAgain(t *testing.T) {
 	}
 }
 
-func TestARefusedSubscriptionIsNoConnection(t *testing.T) {
+func TestRefusedSubscriptionEndsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
 		connections, stop := running(t, s, Options{Size: 100, Time: time.Millisecond})

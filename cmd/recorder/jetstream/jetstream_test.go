@@ -78,7 +78,7 @@ func TestALongPayloadIsCut(t *testing.T) {
 	}
 }
 
-func TestWhatIsUnderWayForLongIsExtended(t *testing.T) {
+func TestOldUnackedMessagesAreExtended(t *testing.T) {
 	c := Conn{unacked: map[string]time.Time{}}
 	c.track("a")
 	now := time.Now()

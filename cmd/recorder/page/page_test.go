@@ -203,7 +203,7 @@ func TestMistakesNameTheParameter(t *testing.T) {
 	}
 }
 
-func TestOnlyWhoMayLookGetsAnAnswer(t *testing.T) {
+func TestRequestsWithoutAccessAreRefused(t *testing.T) {
 	s := recorded(t, goodToken)
 	for _, c := range []struct {
 		code    int

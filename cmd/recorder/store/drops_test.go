@@ -94,9 +94,9 @@ func TestVerifyExplainsWhatTheBrokerSaysItDropped(t *testing.T) {
 	}
 }
 
-// TestAConnectionExplainsBeforeTheBrokersCount: what a connection explains takes nothing of what
+// TestConnectionExplainsAGapBeforeDropsDo: what a connection explains takes nothing of what
 // the broker has dropped.
-func TestAConnectionExplainsBeforeTheBrokersCount(t *testing.T) {
+func TestConnectionExplainsAGapBeforeDropsDo(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, of(start, "porch", 1), of(start+100, "attic", 1))
 	if err := s.Connected(t.Context(), Connection{At: time.UnixMilli(start + 50)}); err != nil {

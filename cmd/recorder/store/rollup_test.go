@@ -219,7 +219,7 @@ func TestTheLargestNumbersDoNotHideTheFleet(t *testing.T) {
 }
 
 // The age of a reading whose clock was not set is that of its arrival.
-func TestRetainDoesNotBelieveAClockThatWasNotSet(t *testing.T) {
+func TestRetainUsesReceivedAtForUnsyncedClocks(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, got(start, "porch/hum", `{"ts":1000,"boot":"1-a","seq":1,"value":5,"clock":"unsynced"}`),
 		measured(1001, 2, 5), measured(midnight, 3, 5))

@@ -211,11 +211,11 @@ func whyEach(t *testing.T, s *Store, items ...Item) string {
 	return b.String()
 }
 
-// TestVerifyKnowsWhatABrokerMayLoseBehindItsQueue: the broker is killed while the recorder
+// TestVerifyExplainsLossesAfterTheQueue: the broker is killed while the recorder
 // is away. What it has saved arrives behind the new connection, and what it had accepted
 // after that is lost: it is explained however late the agent comes back. What is missing
 // elsewhere is not, also if the agent has connected just before.
-func TestVerifyKnowsWhatABrokerMayLoseBehindItsQueue(t *testing.T) {
+func TestVerifyExplainsLossesAfterTheQueue(t *testing.T) {
 	const hour = 3_600_000
 	connected := start + 100
 	online := func(at int64) Item { return got(at, "porch/agent/status", "online") }
@@ -257,9 +257,9 @@ func TestVerifyKnowsWhatABrokerMayLoseBehindItsQueue(t *testing.T) {
 	}
 }
 
-// TestABatchThatIsStoredAgainExplainsNoMore: a commit that failed has noted what comes
+// TestCommittingABatchTwiceCountsDropsOnce: a commit that failed has noted what comes
 // behind a hole, and the hole is noticed again.
-func TestABatchThatIsStoredAgainExplainsNoMore(t *testing.T) {
+func TestCommittingABatchTwiceCountsDropsOnce(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, numbered(start, "1-a", 1))
 	if err := s.Connected(t.Context(), Connection{At: time.UnixMilli(start + 100)}); err != nil {
@@ -281,7 +281,7 @@ func TestABatchThatIsStoredAgainExplainsNoMore(t *testing.T) {
 	}
 }
 
-func TestABootThatWasThereBeforeUsIsExplained(t *testing.T) {
+func TestBootBeforeTheSessionIsExplained(t *testing.T) {
 	s := opened(t)
 	birth := Item{At: start, Message: message.Birth{Device: "porch", Boot: "1-a", Retained: true}}
 	commitAll(t, s, birth, numbered(start, "1-a", 1000), numbered(start, "2-b", 1))
@@ -308,10 +308,10 @@ func TestTheFirstNumbersOfABootMayBeLostByTheBroker(t *testing.T) {
 	}
 }
 
-// TestABirthInTheQueueIsOlderThanTheConnection: a boot begins while the recorder is away,
+// TestQueuedBirthIsOlderThanTheConnection: a boot begins while the recorder is away,
 // and the broker is killed behind its birth. The retained copy shows how old that is; a
 // boot that began later lost its first numbers elsewhere.
-func TestABirthInTheQueueIsOlderThanTheConnection(t *testing.T) {
+func TestQueuedBirthIsOlderThanTheConnection(t *testing.T) {
 	s := opened(t)
 	if err := s.Connected(t.Context(), Connection{At: time.UnixMilli(start)}); err != nil {
 		t.Fatal(err)
