@@ -8,11 +8,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// commandOptions are those of a program that is kept running and told "on" or "off" on its
-// standard input, a line each.
+// commandOptions are the options of a program that keeps running and reads lines "on" or "off" from
+// its standard input.
 type commandOptions struct{ Command []string }
 
-// Check does not look whether the program is there: the file may be checked elsewhere.
+// Check does not look for the program: the configuration may be checked on another machine.
 func (o *commandOptions) Check() []drivers.Problem {
 	if len(o.Command) == 0 || o.Command[0] == "" {
 		return []drivers.Problem{problem("command", "begins with nothing: write the program first, as in "+
@@ -21,10 +21,10 @@ func (o *commandOptions) Check() []drivers.Problem {
 	return nil
 }
 
-// Claims is nothing: what a program switches, nobody knows.
+// Claims returns none: the agent does not know what the program switches.
 func (o *commandOptions) Claims() []string { return nil }
 
-// RunsCommand is true: see [drivers.Commander].
+// RunsCommand returns true: see [drivers.Commander].
 func (o *commandOptions) RunsCommand() bool { return true }
 
 func (o *commandOptions) open(ctx context.Context, _ *Hardware, safe bool) (outputs.Line, error) {
@@ -34,28 +34,28 @@ func (o *commandOptions) open(ctx context.Context, _ *Hardware, safe bool) (outp
 	}
 	l := commandLine{t}
 	if err := l.Set(ctx, safe); err != nil {
-		_ = t.Close() // it failed anyway
+		_ = t.Close() // err is the cause
 		return nil, err
 	}
 	return l, nil
 }
 
 // commandLine is a program that switches something.
-type commandLine struct{ told *lines.Writer }
+type commandLine struct{ writer *lines.Writer }
 
 func (l commandLine) Set(ctx context.Context, on bool) error {
 	if on {
-		return l.told.WriteLine(ctx, "on")
+		return l.writer.WriteLine(ctx, "on")
 	}
-	return l.told.WriteLine(ctx, "off")
+	return l.writer.WriteLine(ctx, "off")
 }
 
-// Get says only whether the program still runs: what it does cannot be asked.
+// Get returns an error if the program does not run any more, or else ErrNoReadBack.
 func (l commandLine) Get(context.Context) (bool, error) {
-	if err := l.told.CheckAlive(); err != nil {
+	if err := l.writer.CheckAlive(); err != nil {
 		return false, err
 	}
 	return false, outputs.ErrNoReadBack
 }
 
-func (l commandLine) Close() error { return l.told.Close() }
+func (l commandLine) Close() error { return l.writer.Close() }

@@ -1,14 +1,14 @@
-// Package output opens the lines that outputs switch: GPIO lines, pins of port expanders on
-// I2C, programs, and simulated ones.
+// Package output opens the lines that outputs switch: GPIO lines, pins of port expanders on I2C,
+// programs, and simulated ones.
 //
-// Each line is requested with its safe level in one step where the hardware has such a
-// step, and its level is set before its direction where it has not. Once it is open, a line
-// never has another level than the one that was ordered.
+// A line has its safe level from the moment it becomes an output: the hardware sets both in one
+// step, or the driver sets the level before the direction. While it is open, a line only has levels
+// that were ordered.
 //
 // # Concurrency
 //
-// [Hardware] opens lines for any number of goroutines. A line is for one goroutine at a
-// time; lines that share a part wait for one another in drivers/i2c.
+// [Hardware] is safe for concurrent use. Only one goroutine at a time may use a line; package i2c
+// serialises lines that share a part.
 package output
 
 import (
@@ -21,33 +21,32 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// Hardware is the machine that the lines belong to. It is safe for concurrent use, and not
-// to be copied.
+// Hardware is the hardware of the machine. It is safe for concurrent use, and must not be copied.
 type Hardware struct {
-	*drivers.Hardware // sensors use the same buses
+	*drivers.Hardware // shared with the sensors, which use the same buses
 
-	// openGPIO opens a line in place of the kernel, in tests; nil is the kernel.
+	// Tests set openGPIO to replace the kernel; nil is the kernel.
 	openGPIO func(pin gpio.Pin, high bool) (gpioLine, error)
 }
 
-// NewHardware is the hardware that sensors are opened on.
+// NewHardware returns the hardware that the sensors use, too.
 func NewHardware(h *drivers.Hardware) *Hardware {
 	return &Hardware{Hardware: h}
 }
 
-// NewStandalone is the machine that the program runs on, for a program that opens outputs and
-// nothing else: lines need no periph, which a small board takes long to set up.
+// NewStandalone returns the hardware for a program that opens only outputs: these do not need
+// periph, whose setup is slow on a small board.
 func NewStandalone() *Hardware {
 	return NewHardware(&drivers.Hardware{Host: host.Host{Dev: "/dev", Sys: "/sys", Proc: "/proc"}})
 }
 
 // Options are the options of one line.
 type Options interface {
-	// Check says what is wrong with the options, off the target too.
+	// Check returns what is wrong with the options, without looking at the hardware.
 	Check() []drivers.Problem
-	// Claims are the hardware that the line has for itself, as sensors write it.
+	// Claims returns the hardware that the line needs for itself, in the same form as sensors.
 	Claims() []string
-	// open opens the line with the level that is safe.
+	// open opens the line with its safe level.
 	open(ctx context.Context, h *Hardware, safe bool) (outputs.Line, error)
 }
 
@@ -60,7 +59,7 @@ func (h *Hardware) Open(ctx context.Context, spec outputs.Spec) (outputs.Line, e
 	return o.open(ctx, h, spec.Safe)
 }
 
-// problem is a [drivers.Problem] with a formatted text.
+// problem returns a [drivers.Problem] with a formatted text.
 func problem(key, format string, args ...any) drivers.Problem {
 	return drivers.Problem{Key: key, Text: fmt.Sprintf(format, args...)}
 }

@@ -8,16 +8,16 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// gpioOptions are those of a GPIO line of the machine.
+// gpioOptions are the options of a GPIO line of the machine.
 type gpioOptions struct {
 	Pin gpio.Pin
 	Low bool // the line is low while the output is on
 }
 
-// Check has nothing to say: a pin is checked when it is decoded.
+// Check returns nothing: a pin is checked when it is parsed.
 func (o *gpioOptions) Check() []drivers.Problem { return nil }
 
-// Claims is the line, in one form however it is written.
+// Claims returns the line, in the same form for all ways to write it.
 func (o *gpioOptions) Claims() []string { return []string{o.Pin.String()} }
 
 // open requests the line as an output with its safe level in one step.
@@ -33,14 +33,14 @@ func (o *gpioOptions) open(_ context.Context, h *Hardware, safe bool) (outputs.L
 	return &levelLine{line: l, low: o.Low}, nil
 }
 
-// A gpioLine is a [gpio.Output], or that of a test.
+// A gpioLine is a [gpio.Output], or a fake of a test.
 type gpioLine interface {
 	Set(high bool) error
 	Level() (high bool, err error)
 	Close() error
 }
 
-// levelLine is an output on a line with a level.
+// levelLine is an output on a GPIO line.
 type levelLine struct {
 	line gpioLine
 	low  bool // the line is low while the output is on
@@ -48,7 +48,7 @@ type levelLine struct {
 
 func (l *levelLine) Set(_ context.Context, on bool) error { return l.line.Set(on != l.low) }
 
-// Get reads the level at the pad, which a short circuit holds where it is.
+// Get reads the level at the pin, which differs from the set one if there is a short circuit.
 func (l *levelLine) Get(context.Context) (on bool, err error) {
 	high, err := l.line.Level()
 	return high != l.low, err
@@ -56,8 +56,8 @@ func (l *levelLine) Get(context.Context) (on bool, err error) {
 
 func (l *levelLine) Close() error { return l.line.Close() }
 
-// SafeLevel is the GPIO line of an output, and whether that is high at the safe level of the
-// output. It is not ok for a line that is none of the machine's.
+// SafeLevel returns the GPIO line of an output, and whether the line is high in the safe state of
+// the output. ok is false for other kinds of lines.
 func SafeLevel(spec outputs.Spec) (pin gpio.Pin, high, ok bool) {
 	o, ok := spec.Line.(*gpioOptions)
 	if !ok {

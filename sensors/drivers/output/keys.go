@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// Keys are the keys of a configuration that say which line an output switches. Exactly one
-// of Kind, GPIO, MCP23017, PCF8574 and Command is given.
+// Keys are the keys of the configuration that select the line of an output. Exactly one of Kind,
+// GPIO, MCP23017, PCF8574 and Command must be given.
 type Keys struct {
 	Kind     string   `yaml:"kind"`     // "simulated"
 	GPIO     gpio.Pin `yaml:"gpio"`     // a line of the machine
@@ -22,14 +22,14 @@ type Keys struct {
 	Active string  `yaml:"active"` // the level while the output is on: "high" or "low"
 }
 
-// DefaultKeys are what absent keys mean.
+// DefaultKeys returns the defaults of the keys.
 func DefaultKeys() Keys { return Keys{I2C: 1, Active: "high"} }
 
-// Kinds are the keys of which one says what the line is.
+// Kinds are the keys that select the kind of line.
 var Kinds = []string{"gpio", "mcp23017", "pcf8574", "command", "kind"}
 
-// Options makes options of the keys; has reports which of them are in the file. If there are
-// problems, the options have no meaning.
+// Options converts the keys to options. has reports whether a key is in the file. If there are
+// problems, the options must not be used.
 func (k Keys) Options(has func(key string) bool) (Options, []drivers.Problem) {
 	var given []string
 	for _, key := range Kinds {
@@ -65,7 +65,7 @@ func (k Keys) Options(has func(key string) bool) (Options, []drivers.Problem) {
 	return o, append(problems, o.Check()...)
 }
 
-// checkOthers finds keys that the line of this kind does not have: they would have no effect.
+// checkOthers reports keys that have no effect for this kind of line.
 func (k Keys) checkOthers(kind string, has func(key string) bool) (problems []drivers.Problem) {
 	part := kind == "mcp23017" || kind == "pcf8574"
 	for _, key := range []string{"i2c", "pin"} {
