@@ -21,44 +21,43 @@ type dhtOptions struct {
 	Device string `yaml:"device"`
 }
 
-// newDHT has the name that the kernel gives the device of the overlay.
+// newDHT has the name of the device of the overlay dht11.
 func newDHT() driver.Options { return &dhtOptions{Name: "dht11"} }
 
-// iio are the options of the kind that reads the values: this one adds what is known of
-// the part and its wire.
+// iio returns the options of kind iio, which reads the values. Kind dht adds what is specific to
+// the part: its decoding, retries and limits.
 func (o *dhtOptions) iio() *iioOptions {
 	return &iioOptions{Name: o.Name, Device: o.Device, Inputs: iioParts["dht11"]}
 }
 
-// Check is that of kind iio.
+// Check is the same as for kind iio.
 func (o *dhtOptions) Check() []driver.Problem { return o.iio().Check() }
 
-// Pace leaves the part a rest: it needs 2 s between two reads, and a measurement may take
-// three of them.
+// Pace is half a minute: the part needs 2 s between two reads, and a measurement may need three
+// reads.
 func (o *dhtOptions) Pace() time.Duration { return 30 * time.Second }
 
-// Quantities are humidity and temperature, always both: they come in one transmission.
+// Quantities returns humidity and temperature, which come in one transmission.
 func (o *dhtOptions) Quantities() []sensors.Quantity { return o.iio().Quantities() }
 
-// Open finds the device. The name of the device tree's node may be another than dht11,
-// and the value below 0 °C has to be corrected all the same.
+// Open finds the device. It sets the correction of temperatures below 0 °C here, because the node
+// in the device tree may have another name than dht11.
 func (o *dhtOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	s, err := o.iio().open(h)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is dtoverlay=dht11,gpiopin=... in config.txt?)", err)
 	}
 	for i := range s.channels {
-		if s.channels[i].Name == driver.Temperature.Name { // whatever the device tree calls the part
+		if s.channels[i].Name == driver.Temperature.Name { // for any name of the device
 			s.channels[i].decode = dhtMilliCelsius
 		}
 	}
 	return &dht{s}, nil
 }
 
-// dhtMilliCelsius corrects what the kernel makes of a clone of the DHT22 below
-// 0 °C. The part has a sign and a magnitude in 16 bits, of 0.1 °C; clones send
-// two's complement, and the kernel then reads -0.3 °C, 0xfffd, as -3276.5 °C.
-// No part measures so cold: such a value can mean nothing else.
+// dhtMilliCelsius corrects the kernel's value of a DHT22 clone below 0 °C. The DHT22 sends a sign
+// and a magnitude of 0.1 °C in 16 bits. Clones send two's complement, and the kernel then reads
+// -0.3 °C, 0xfffd, as -3276.5 °C. Values below absolute zero can only come from this.
 func dhtMilliCelsius(kernels float64) float64 {
 	if kernels <= -273_150 {
 		return -3_276_800 - kernels
@@ -69,18 +68,17 @@ func dhtMilliCelsius(kernels float64) float64 {
 // dht is one open part.
 type dht struct{ *iio }
 
-// The part is read in pulses of 26 and 70 µs, which the kernel times by
-// interrupts. One that comes late spoils the checksum, so that one read in
-// several fails on a sound part with a sound cable: a measurement is up to
-// dhtTries reads, with the pause that the part needs between two (AM2302
-// datasheet: 2 s). At most 7 s.
+// The part sends pulses of 26 and 70 µs, which the kernel measures by interrupts. If an interrupt
+// is late, the checksum is wrong, so some reads fail even if part and cable are good. A
+// measurement therefore has up to dhtTries reads, with a pause that the part needs (AM2302
+// datasheet: 2 s). It takes at most 7 s.
 const (
 	dhtTries = 3
 	dhtPause = 2 * time.Second
 )
 
-// Next measures: humidity in % and temperature in °C, both of one transmission,
-// which the kernel keeps for 2 s.
+// Next measures humidity in % and temperature in °C. Both are from one transmission, which the
+// kernel caches for 2 s.
 func (s *dht) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for try := 1; ; try++ {
 		samples, err := s.transmission(ctx)
@@ -96,11 +94,11 @@ func (s *dht) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}
 }
 
-// errSilent is how a line that is held low reads: its checksum, 0, is right.
+// errSilent is the error of a line that is held low: it reads zeros with a valid checksum of 0.
 var errSilent = errors.New("dht: nothing but zeros (is the data line held low?)")
 
-// transmission reads both values. Half of them is an error: the other half would be of
-// another moment.
+// transmission reads both values. It fails if one of them fails, because a retry would read it from
+// another transmission.
 func (s *dht) transmission(ctx context.Context) ([]sensors.Sample, error) {
 	samples, err := s.iio.Next(ctx)
 	if err != nil {
@@ -108,20 +106,19 @@ func (s *dht) transmission(ctx context.Context) ([]sensors.Sample, error) {
 	}
 	for _, sample := range samples {
 		if sample.Err != nil {
-			return nil, sample.Err // half a transmission is none
+			return nil, sample.Err
 		}
 	}
-	// The kernel's checksum of five zeros is right, and it takes them for a measurement.
+	// The kernel accepts five zero bytes, because their checksum is 0.
 	if hum, temp := samples[0].Value, samples[1].Value; hum == 0 && temp == 0 {
 		return nil, errSilent
-	} else if temp < -40 || temp > 80 { // DHT22 datasheet, the widest
+	} else if temp < -40 || temp > 80 { // DHT22 datasheet: the widest range of these parts
 		return nil, fmt.Errorf("dht: temperature %v °C is beyond what the part can measure (-40 to 80)", temp)
 	}
 	return samples, nil
 }
 
-// dhtLost reports whether a transmission was lost on the way: spoiled bits, or
-// too few edges.
+// dhtLost reports whether a transmission was lost: a wrong checksum, or too few edges.
 func dhtLost(err error) bool {
 	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, errSilent)
 }

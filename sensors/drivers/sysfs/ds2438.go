@@ -16,9 +16,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
-// ds2438Options are the options of kind ds2438: Maxim's battery monitor on a 1-wire bus, which
-// humidity, light and pressure sensors with a voltage are sold with. It is read by the
-// kernel's w1_ds2438 (Documentation/w1/slaves/w1_ds2438.rst); it was not tried with a part.
+// ds2438Options are the options of kind ds2438: Maxim's battery monitor on a 1-wire bus, which is
+// used in humidity, light and pressure sensors with a voltage output. The kernel's w1_ds2438 reads
+// it (Documentation/w1/slaves/w1_ds2438.rst). It was not tested with a real part.
 type ds2438Options struct {
 	// the part's own number, as in ls /sys/bus/w1/devices: 26-000001a2b3c4
 	ID string `yaml:"id"`
@@ -26,13 +26,13 @@ type ds2438Options struct {
 	Shunt float64 `yaml:"shunt"`
 }
 
-// newDS2438 has no id: there is no part that everybody has.
+// newDS2438 has no default id.
 func newDS2438() driver.Options { return &ds2438Options{} }
 
-// id is as the kernel writes it.
+// id returns the id in lower case, as in sysfs.
 func (o *ds2438Options) id() string { return strings.ToLower(o.ID) }
 
-// Check takes the family of the part alone.
+// Check accepts only ids of the DS2438's family.
 func (o *ds2438Options) Check() (problems []driver.Problem) {
 	if !kernel.IsDS2438(o.id()) {
 		problems = append(problems, driver.Problemf("id", "%q is missing or is not the id of a DS2438: write one of "+
@@ -44,13 +44,13 @@ func (o *ds2438Options) Check() (problems []driver.Problem) {
 	return problems
 }
 
-// Claims is the part. Its bus is shared.
+// Claims returns the part. Its bus is shared.
 func (o *ds2438Options) Claims() []string { return []string{"w1 " + o.id()} }
 
-// Pace is that of the other parts on the bus.
+// Pace is half a minute, as for the other parts on the bus.
 func (o *ds2438Options) Pace() time.Duration { return 30 * time.Second }
 
-// A ds2438Value is a file of the kernel's, and what a count in it is.
+// A ds2438Value is a value of the part: its file in sysfs, the unit per count, and its limits.
 type ds2438Value struct {
 	sensors.Quantity
 	file     string
@@ -58,15 +58,16 @@ type ds2438Value struct {
 	min, max float64
 }
 
-// ds2438Values are the supply first: it tells a part from a wire that is held low. The limits
-// are the datasheet's (19-4673): VDD 2.4 to 10 V, the converter 10.23 V.
+// ds2438Values are the values in the order of reading. The supply comes first, because it is never 0
+// unless the wire is held low. The limits are from the datasheet (19-4673): VDD 2.4 to 10 V, the
+// converter 10.23 V.
 var ds2438Values = []ds2438Value{
 	{sensors.Quantity{Name: "supply", Unit: "V", Class: "voltage"}, "vdd", 0.01, 2.4, 10.23},
 	{driver.Voltage, "vad", 0.01, 0, 10.23},
 	{driver.Temperature, "temperature", 1. / 256, -55, 125},
 }
 
-// values are those that are read.
+// values returns the values to read.
 func (o *ds2438Options) values() []ds2438Value {
 	if o.Shunt == 0 {
 		return ds2438Values
@@ -76,7 +77,7 @@ func (o *ds2438Options) values() []ds2438Value {
 	return append(ds2438Values[:len(ds2438Values):len(ds2438Values)], current)
 }
 
-// Quantities are the supply VDD, the voltage at VAD, the temperature, and the current if there
+// Quantities returns the supply VDD, the voltage at VAD, the temperature, and the current if there
 // is a shunt.
 func (o *ds2438Options) Quantities() (all []sensors.Quantity) {
 	for _, v := range o.values() {
@@ -85,7 +86,7 @@ func (o *ds2438Options) Quantities() (all []sensors.Quantity) {
 	return all
 }
 
-// Open makes sure that the part is on its bus and that the kernel has its driver.
+// Open checks that the part is on its bus and that the kernel's driver is loaded.
 func (o *ds2438Options) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	dir := filepath.Join(root, o.id())
@@ -98,8 +99,7 @@ func (o *ds2438Options) Open(_ context.Context, h *driver.Hardware) (sensors.Sen
 	return &ds2438{id: o.id(), dir: dir, bus: h.OneWire.Bus(dir), values: o.values()}, nil
 }
 
-// ds2438 is one open part. It holds no file: each read opens one, which is what makes the part
-// measure.
+// ds2438 is one open part. It keeps no file open: opening and reading a file makes the part measure.
 type ds2438 struct {
 	id, dir string
 	bus     *kernel.OneWireBus
@@ -117,15 +117,15 @@ func (s *ds2438) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for i, v := range s.values {
 		value, err := s.read(v)
 		if err != nil && (i == 0 || errors.Is(err, os.ErrNotExist)) {
-			return nil, fmt.Errorf("w1 %s: %w", s.id, err) // without its supply nothing else is true
+			return nil, fmt.Errorf("w1 %s: %w", s.id, err) // the other values are not valid then
 		}
 		samples[i] = sensors.Sample{Quantity: v.Name, Value: value, Err: err}
 	}
 	return samples, ctx.Err()
 }
 
-// read reads one file. The sum of a part that sends nothing but zeros is right, so that a data
-// line that is held low reads 0 everywhere: the supply cannot be 0.
+// read reads one file. If the data line is held low, all values read 0 with a valid checksum; the
+// limit of the supply detects this.
 func (s *ds2438) read(v ds2438Value) (float64, error) {
 	path := filepath.Join(s.dir, v.file)
 	text, err := host.ReadLine(path)

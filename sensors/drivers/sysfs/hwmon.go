@@ -15,9 +15,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
-// hwmonOptions are the options of kind hwmon: any sensor that the kernel
-// measures (/sys/class/hwmon), from the SoC's temperature to an SHT31 that a
-// dtoverlay set up.
+// hwmonOptions are the options of kind hwmon: any sensor that a driver of the kernel publishes in
+// /sys/class/hwmon, from the SoC's temperature to an SHT31 with a dtoverlay.
 type hwmonOptions struct {
 	// the driver's name, as in /sys/class/hwmon/*/name
 	Name string `yaml:"name"`
@@ -28,17 +27,17 @@ type hwmonOptions struct {
 	Device string `yaml:"device"`
 }
 
-// newHwmon reads the first temperature, which is what most drivers have.
+// newHwmon reads temp1, which most drivers have.
 func newHwmon() driver.Options { return &hwmonOptions{Inputs: []string{"temp1"}} }
 
-// hwmonType is a type of input, as the kernel's Documentation/hwmon/sysfs-interface.rst
-// has it, with what the kernel counts in one of the quantity's unit.
+// hwmonType is a type of input in the kernel's Documentation/hwmon/sysfs-interface.rst. per is the
+// number of the kernel's units in one unit of the quantity.
 type hwmonType struct {
 	sensors.Quantity
 	per float64
 }
 
-// hwmonTypes are by the letters in front of an input's number.
+// hwmonTypes are the types by the letters before the number of an input.
 var hwmonTypes = map[string]hwmonType{
 	"temp":     {driver.Temperature, 1000},                        // millidegrees Celsius
 	"humidity": {driver.Humidity, 1000},                           // milli-percent
@@ -48,20 +47,18 @@ var hwmonTypes = map[string]hwmonType{
 	"fan":      {sensors.Quantity{Name: "speed", Unit: "rpm"}, 1}, // revolutions a minute
 }
 
-// hwmonInput is the form of an input that is in hwmonTypes. Others, such as energy1, are of types that
-// are not in the table.
+// hwmonInput matches inputs whose type is in hwmonTypes. Others, such as energy1, are not supported.
 var hwmonInput = regexp.MustCompile(`^(temp|humidity|in|curr|power|fan)[0-9]{1,3}$`)
 
 // IsHwmonInput reports whether kind hwmon can read an input.
 func IsHwmonInput(name string) bool { return hwmonInput.MatchString(name) }
 
-// hwmonTypeOf is the type of an input that has been checked.
+// hwmonTypeOf returns the type of an input that Check has accepted.
 func hwmonTypeOf(input string) hwmonType {
 	return hwmonTypes[strings.TrimRight(input, "0123456789")]
 }
 
-// Check cannot say whether there is such a device: a driver may load later, and Open says
-// it.
+// Check does not look for the device, because a driver may be loaded later. Open does.
 func (o *hwmonOptions) Check() (problems []driver.Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
 		problems = append(problems, driver.Problemf("name",
@@ -87,11 +84,11 @@ func (o *hwmonOptions) Check() (problems []driver.Problem) {
 	return problems
 }
 
-// Pace is a minute: what drivers of hwmon watch, heat above all, moves slowly.
+// Pace is a minute: the temperatures that hwmon reads change slowly.
 func (o *hwmonOptions) Pace() time.Duration { return 60 * time.Second }
 
-// Quantities name an input by what it measures, and by itself where two measure
-// the like: temperature_temp2.
+// Quantities are named by what an input measures. If two inputs measure the same, the name of the
+// input is added: temperature_temp2.
 func (o *hwmonOptions) Quantities() []sensors.Quantity {
 	alike := map[string]int{}
 	for _, input := range o.Inputs {
@@ -100,7 +97,7 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 	all := make([]sensors.Quantity, len(o.Inputs))
 	for i, input := range o.Inputs {
 		all[i] = hwmonTypeOf(input).Quantity
-		// The input's own name is unique on the device, and the same after a restart.
+		// The name of the input is unique on the device, and stays the same after a restart.
 		if alike[all[i].Name] > 1 {
 			all[i].Name += "_" + input
 		}
@@ -108,7 +105,7 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-// Open holds the folder of the device.
+// Open opens the folder of the device and keeps it open.
 func (o *hwmonOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	d, err := kernel.Hwmon.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
@@ -124,8 +121,7 @@ type hwmon struct {
 	quantities []sensors.Quantity
 }
 
-// Next reads every input. One that fails is an error of its own quantity, and the others
-// are read.
+// Next reads every input. If one fails, only its own quantity has an error.
 func (s *hwmon) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -133,8 +129,8 @@ func (s *hwmon) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return kernel.Gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.inputs[i]) })
 }
 
-// read is an input in its quantity's unit. A fault means that the value is none;
-// an alarm (temp1_max_alarm) says that it is beyond a limit, and the value stands.
+// read returns an input in the unit of its quantity. A fault (temp1_fault) means that the value is
+// invalid. An alarm (temp1_max_alarm) is ignored: the value is valid but above a limit.
 func (s *hwmon) read(input string) (float64, error) {
 	path := s.Path(input)
 	if fault, err := s.ReadLine(input + "_fault"); err == nil && fault != "0" {

@@ -13,9 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
-// iioOptions are the options of kind iio: any part that a driver of the kernel
-// measures through Industrial I/O (/sys/bus/iio), such as a BME280 that
-// dtoverlay=i2c-sensor set up.
+// iioOptions are the options of kind iio: any part that a driver of the kernel publishes by
+// Industrial I/O in /sys/bus/iio, such as a BME280 with dtoverlay=i2c-sensor.
 type iioOptions struct {
 	// the part: as in /sys/bus/iio/devices/*/name, or in the name of the I2C device that it is
 	Name string `yaml:"name"`
@@ -27,11 +26,11 @@ type iioOptions struct {
 	Device string `yaml:"device"`
 }
 
-// newIIO has no name: there is none that would be likely.
+// newIIO has no default name.
 func newIIO() driver.Options { return &iioOptions{} }
 
-// iioParts are what the parts measure whose name says it: those that a
-// dtoverlay of Raspberry Pi OS sets up, and their kin.
+// iioParts are the inputs of known parts by name: those with a dtoverlay in Raspberry Pi OS, and
+// similar ones.
 var iioParts = func() map[string][]string {
 	const temp, hum, press, lux = "in_temp", "in_humidityrelative", "in_pressure", "in_illuminance"
 	parts := map[string][]string{}
@@ -53,7 +52,7 @@ var iioParts = func() map[string][]string {
 	return parts
 }()
 
-// inputs are what is read: those that the file asks for, or the part's own.
+// inputs returns the inputs to read: those of the configuration, or else those of a known part.
 func (o *iioOptions) inputs() []string {
 	if len(o.Inputs) > 0 {
 		return o.Inputs
@@ -61,8 +60,8 @@ func (o *iioOptions) inputs() []string {
 	return iioParts[o.Name]
 }
 
-// Check takes no inputs from a part that it knows. Two forms of one input, such as
-// in_temp twice, are an error: both would be one stream.
+// Check accepts missing inputs only for a known part. An input that is given twice is an error,
+// because both would be the same stream.
 func (o *iioOptions) Check() (problems []driver.Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
 		problems = append(problems, driver.Problemf("name",
@@ -88,10 +87,10 @@ func (o *iioOptions) Check() (problems []driver.Problem) {
 	return problems
 }
 
-// Pace is that of the parts which kinds of this package read by themselves.
+// Pace is half a minute, as for the kinds of package drivers that read such parts.
 func (o *iioOptions) Pace() time.Duration { return 30 * time.Second }
 
-// channels are the inputs, understood. It is asked of options that were checked.
+// channels returns the parsed inputs. Check must have found nothing wrong.
 func (o *iioOptions) channels() []iioChannel {
 	var all []iioChannel
 	for _, input := range o.inputs() {
@@ -105,8 +104,8 @@ func (o *iioOptions) channels() []iioChannel {
 	return all
 }
 
-// Quantities name an input by what it measures, with its number or place where
-// two measure the like: voltage0, temperature_object.
+// Quantities are named by what an input measures. If two inputs measure the same, their number or
+// modifier is added: voltage0, temperature_object.
 func (o *iioOptions) Quantities() []sensors.Quantity {
 	channels := o.channels()
 	alike := map[string]int{}
@@ -123,12 +122,12 @@ func (o *iioOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-// Open holds the folder of the device.
+// Open opens the folder of the device and keeps it open.
 func (o *iioOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	return o.open(h)
 }
 
-// open is Open for kind dht, which reads through this one.
+// open is Open with the concrete type, which the kinds dht and max31865 embed.
 func (o *iioOptions) open(h *driver.Hardware) (*iio, error) {
 	d, err := kernel.IIO.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
@@ -142,12 +141,11 @@ type iio struct {
 	*kernel.Device
 	channels   []iioChannel
 	quantities []sensors.Quantity
-	// reads a file of the device; tests put another in place
+	// reads a file of the device; tests replace it
 	file func(name string) (string, error)
 }
 
-// Next reads every channel. One that fails is an error of its own quantity, and the
-// others are read.
+// Next reads every channel. If one fails, only its own quantity has an error.
 func (s *iio) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -155,8 +153,8 @@ func (s *iio) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return kernel.Gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.channels[i]) })
 }
 
-// read is a channel in its quantity's unit: what the driver worked out, or the
-// raw value with the channel's offset and scale.
+// read returns a channel in the unit of its quantity: the processed value of the driver (_input), or
+// else the raw value with offset and scale.
 func (s *iio) read(c iioChannel) (float64, error) {
 	value, err := s.number(c.input + "_input")
 	step := 0.0
@@ -172,9 +170,8 @@ func (s *iio) read(c iioChannel) (float64, error) {
 	return c.value(value, step)
 }
 
-// scaled is (raw + offset) * scale, each of which a channel may share with
-// others; without them the raw value has the unit already. The scale is the step
-// between two values.
+// scaled returns (raw + offset) * scale. A channel may share offset and scale with others. If they
+// are missing, the raw value already has the unit. step is the scale: the resolution of the value.
 func (s *iio) scaled(c iioChannel) (value, step float64, err error) {
 	raw, err := s.number(c.input + "_raw")
 	if err != nil {
@@ -188,10 +185,10 @@ func (s *iio) scaled(c iioChannel) (value, step float64, err error) {
 	return (raw + offset) * step, step, err
 }
 
-// shared is an attribute of a channel, or of all channels of its type, of all
-// inputs, or of the device, as the driver has it.
+// shared returns an attribute of a channel, or else of all channels of its type, of all inputs, or
+// of the device. It returns none if the driver has no such attribute.
 func (s *iio) shared(c iioChannel, attribute string, none float64) (float64, error) {
-	// The nearest owner counts: a driver gives a channel its own only where it differs.
+	// The most specific owner counts.
 	for _, owner := range c.owners {
 		value, err := s.number(owner + attribute)
 		if !errors.Is(err, os.ErrNotExist) {
@@ -201,8 +198,7 @@ func (s *iio) shared(c iioChannel, attribute string, none float64) (float64, err
 	return none, nil
 }
 
-// number reads a file that has one number. A file that is not there is another error than one that
-// cannot be read: an attribute may be missing.
+// number reads a file with one number. If the file does not exist, the error wraps os.ErrNotExist.
 func (s *iio) number(file string) (float64, error) {
 	text, err := s.file(file)
 	if err != nil {
@@ -215,7 +211,7 @@ func (s *iio) number(file string) (float64, error) {
 	return value, nil
 }
 
-// noChannel says which channels the device has instead.
+// noChannel returns the error of a missing channel, with the channels that the device has.
 func (s *iio) noChannel(c iioChannel, err error) error {
 	var there []string
 	for _, kind := range []string{"_input", "_raw"} {
@@ -224,7 +220,7 @@ func (s *iio) noChannel(c iioChannel, err error) error {
 		}
 	}
 	if len(there) == 0 {
-		return err // the device itself has gone
+		return err // the device itself was removed
 	}
 	return fmt.Errorf("iio %s: no %s (there are %s)", s.Name, c.input, strings.Join(there, ", "))
 }

@@ -14,16 +14,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
-// An iioType is a type of channel, as the kernel's ABI/testing/sysfs-bus-iio has
-// it: what it measures, how many of the quantity's units the kernel's unit is, and
-// what to round to.
+// An iioType is a type of channel in the kernel's ABI/testing/sysfs-bus-iio: what it measures, the
+// factor from the kernel's unit to that of the quantity, and the resolution to round to.
 type iioType struct {
 	sensors.Quantity
 	per    float64
 	finest float64
 }
 
-// iioTypes are by the word after in_.
+// iioTypes are the types by the word after in_.
 var iioTypes = map[string]iioType{
 	"temp":              {driver.Temperature, 1e-3, 1e-3}, // milli degrees Celsius
 	"humidityrelative":  {driver.Humidity, 1e-3, 1e-2},    // milli percent
@@ -42,17 +41,17 @@ var iioTypes = map[string]iioType{
 type iioChannel struct {
 	iioType
 	input  string
-	which  string                        // what tells it from others of its type: 0, _object
-	owners []string                      // who may have its offset and scale, itself first
-	decode func(kernels float64) float64 // corrects the kernel's value; nil: it is right
+	which  string                        // distinguishes it from others of its type: 0, _object
+	owners []string                      // prefixes of files that may have its offset and scale, most specific first
+	decode func(kernels float64) float64 // corrects the kernel's value; nil: no correction
 }
 
-// iioInput takes an input apart: its type, its number, the input that it is measured
+// iioInput matches an input: its type, its number, the input that a differential one is measured
 // against, and its modifiers.
 var iioInput = regexp.MustCompile(`^in_(concentration_co2|[a-z]+)([0-9]*)(-[a-z]+[0-9]+)?((?:_[a-z][a-z0-9]*)*)$`)
 
-// parseIIOChannel understands the name of a channel. A person may have pasted the name of
-// a file, and then the error says which part of it is meant.
+// parseIIOChannel parses the name of a channel. For the name of a file, such as in_temp_raw, the
+// error says what to write.
 func parseIIOChannel(input string) (iioChannel, error) {
 	for _, attribute := range []string{"_raw", "_input", "_scale", "_offset"} {
 		if name, cut := strings.CutSuffix(input, attribute); cut {
@@ -78,10 +77,10 @@ func parseIIOChannel(input string) (iioChannel, error) {
 		owners: []string{input + "_", all + modifier + "_", all + "_", "in_" + bare + "_", "in_", ""}}, nil
 }
 
-// value is what the kernel measured in the quantity's unit, if it can be true. It
-// is rounded as the type is, or to the channel's own step where that is finer (0:
-// unknown): a converter of 24 bits has steps of 0.3 µV and less. No climate part
-// means more digits than its type has.
+// value converts a value of the kernel to the unit of the quantity. It returns an error if the
+// value is not possible. It rounds to the resolution of the type, or to the step of the channel if
+// that is finer (0: unknown): a 24-bit converter has steps of 0.3 µV and less. Climate values are
+// always rounded to the resolution of the type, because their further digits are noise.
 func (c iioChannel) value(kernels, step float64) (float64, error) {
 	if c.decode != nil {
 		kernels = c.decode(kernels)

@@ -1,14 +1,14 @@
-// Package sysfs has the kinds of sensors that the kernel measures and this program reads from
-// sysfs: its lists IIO, hwmon and thermal, its 1-wire bus, and the board itself.
+// Package sysfs has the kinds of sensors that the kernel reads and publishes in sysfs: IIO, hwmon
+// and thermal devices, parts on a 1-wire bus, and the board itself.
 //
-// A sensor is for one goroutine at a time, as [sensors.Sensor] says.
+// Only one goroutine at a time may use a sensor; see [sensors.Sensor].
 package sysfs
 
 import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
-// Kinds are by the word after `kind:` in a configuration, for the table of package drivers.
+// Kinds are the kinds of this package by name, for the table of package drivers.
 var Kinds = map[string]driver.Kind{
 	"dht": {New: newDHT, Part: "Aosong DHT11, DHT22, AM2302: humidity and temperature, by the kernel's IIO driver",
 		Source: "linux/drivers/iio/humidity/dht11.c"},

@@ -16,10 +16,10 @@ import (
 // max31865Options are the options of kind max31865: Maxim's converter for a platinum
 // thermometer (Pt100, Pt1000) on SPI, read by the kernel (drivers/iio/temperature/max31865.c).
 //
-// The kernel's own temperature, which kind iio would have, is the count times 0.03125 °C: it
-// is 256 °C too high for the one combination that it is made for, a Pt100 with 400 ohms. This
-// kind takes the count, and works the temperature out of the resistance. It was not tried with
-// a part.
+// The kernel's own temperature, which kind iio would read, is the count times 0.03125 °C. Even for
+// the one combination that it supports, a Pt100 with 400 ohms, it is 256 °C too high. So this kind
+// reads the count and computes the temperature from the resistance. It was not tested with a real
+// part.
 type max31865Options struct {
 	// of the IIO device, as in /sys/bus/iio/devices/*/name
 	Name string `yaml:"name"`
@@ -32,18 +32,18 @@ type max31865Options struct {
 	Reference float64 `yaml:"reference"`
 }
 
-// newMAX31865 is a Pt100 at a board as most are sold.
+// newMAX31865 has the values of the most common board, for a Pt100.
 func newMAX31865() driver.Options {
 	return &max31865Options{Name: "max31865", Nominal: 100, Reference: 430}
 }
 
-// iio are the options of the kind that finds and holds the device.
+// iio returns the options of kind iio, which opens the device.
 func (o *max31865Options) iio() *iioOptions {
 	return &iioOptions{Name: o.Name, Device: o.Device, Inputs: []string{"in_temp"}}
 }
 
-// Check also wants a reference that the thermometer does not reach at 850 °C, where it has
-// 3.9 times its nominal resistance, at least up to some 100 °C.
+// Check also checks the reference: the part can measure only a resistance below it. At 850 °C the
+// thermometer has 3.9 times its nominal resistance; with 1.4 times, it measures up to about 100 °C.
 func (o *max31865Options) Check() []driver.Problem {
 	problems := o.iio().Check()
 	if o.Nominal < 10 || o.Nominal > 10000 {
@@ -56,14 +56,14 @@ func (o *max31865Options) Check() []driver.Problem {
 	return problems
 }
 
-// Pace is that of the other thermometers.
+// Pace is half a minute, as for other thermometers.
 func (o *max31865Options) Pace() time.Duration { return 30 * time.Second }
 
 func (o *max31865Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{driver.Temperature}
 }
 
-// Open holds the folder of the device.
+// Open opens the folder of the device and keeps it open.
 func (o *max31865Options) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	s, err := o.iio().open(h)
 	if err != nil {
@@ -78,7 +78,7 @@ type max31865 struct {
 	options *max31865Options
 }
 
-// Next measures once, in 75 ms: °C, ±0.5 °C and what the thermometer adds.
+// Next measures once, in 75 ms: °C, ±0.5 °C plus the error of the thermometer.
 func (s *max31865) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := errors.Join(ctx.Err(), s.Check()); err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (s *max31865) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The kernel clears the faults before it measures. A kernel without the file tells none.
+	// The kernel clears the faults before each measurement. Older kernels do not have the file.
 	fault, err := s.number("fault_ovuv")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -99,9 +99,8 @@ func (s *max31865) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{{Quantity: driver.Temperature.Name, Value: celsius}}, nil
 }
 
-// celsius is what a count of 15 bits means: the resistance over the reference (19-6478, RTD
-// resistance registers). The end of the scale is an open thermometer; 0 is a short circuit,
-// or a bus that reads nothing but zeros.
+// celsius converts a count of 15 bits, the ratio of resistance and reference (19-6478, RTD
+// resistance registers). The maximum is an open thermometer; 0 is a short circuit or a dead bus.
 func (o *max31865Options) celsius(count float64, fault bool) (float64, error) {
 	switch {
 	case fault:
@@ -115,13 +114,13 @@ func (o *max31865Options) celsius(count float64, fault bool) (float64, error) {
 	if !(t >= -200 && t <= 850) { // nor NaN
 		return 0, fmt.Errorf("%.1f °C is beyond what platinum measures (-200 to 850): are nominal and reference right?", t)
 	}
-	// A count is 0.03 °C and more.
+	// One count is 0.03 °C or more.
 	return host.Round(t, 2), nil
 }
 
-// platinumCelsius is the temperature of a platinum thermometer by its resistance over that at
-// 0 °C (IEC 60751): R/R0 = 1 + At + Bt² from 0 °C on, and below with C(t-100)t³ besides. The
-// root of the former is close below 0 °C, too, and Newton's steps take it from there.
+// platinumCelsius returns the temperature of a platinum thermometer. ratio is its resistance over
+// that at 0 °C (IEC 60751): R/R0 = 1 + At + Bt² from 0 °C on, plus C(t-100)t³ below 0 °C. Below 0 °C
+// it starts with the solution of the first formula and makes four steps of Newton's method.
 func platinumCelsius(ratio float64) float64 {
 	const a, b, c = 3.9083e-3, -5.775e-7, -4.183e-12
 	t := (-a + math.Sqrt(a*a-4*b*(1-ratio))) / (2 * b)

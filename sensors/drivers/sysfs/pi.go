@@ -29,14 +29,14 @@ type piOptions struct {
 	Path string `yaml:"path"`
 }
 
-// newPi has what every Raspberry Pi tells with any kernel. throttled is left out:
-// only Raspberry Pi OS's kernel tells it, and puts a warning with a trace into its
-// log when it is first asked (get_throttled is "deprecated").
+// newPi has the quantities that every Raspberry Pi supports with any kernel. throttled is not one of
+// them: only the kernel of Raspberry Pi OS has it, and logs a warning with a trace at the first read
+// (get_throttled is "deprecated").
 func newPi() driver.Options {
 	return &piOptions{Chosen: []string{"temperature", "undervoltage", "disk_free", "uptime"}, Path: "/"}
 }
 
-// A piQuantity is something that the board tells of itself.
+// A piQuantity is a quantity of the board, and how to read it.
 type piQuantity struct {
 	sensors.Quantity
 	read func(*board) (float64, error)
@@ -47,7 +47,7 @@ func problemState(name string) sensors.Quantity {
 	return sensors.Quantity{Name: name, Class: "problem", States: []string{"ok", "problem"}}
 }
 
-// piQuantities are read one by one: a board that cannot tell one tells the others.
+// piQuantities are read separately: if a board does not support one, the others still work.
 var piQuantities = map[string]piQuantity{
 	"temperature":  {driver.Temperature, (*board).temperature},
 	"undervoltage": {problemState("undervoltage"), (*board).undervoltage},
@@ -56,7 +56,7 @@ var piQuantities = map[string]piQuantity{
 	"uptime":       {sensors.Quantity{Name: "uptime", Unit: "s", Class: "duration"}, (*board).uptime},
 }
 
-// Check knows the quantities, but not which of them this board has: Next says that.
+// Check does not know which quantities this board supports: Next reports that.
 func (o *piOptions) Check() (problems []driver.Problem) {
 	if len(o.Chosen) == 0 {
 		problems = append(problems, driver.Problemf("quantities",
@@ -79,11 +79,11 @@ func (o *piOptions) Check() (problems []driver.Problem) {
 	return problems
 }
 
-// Pace is a minute: the kernel asks the firmware for under-voltage every 2 s whoever reads it,
-// and free space moves slowly.
+// Pace is a minute, because the values change slowly. The kernel itself polls the firmware for
+// under-voltage every 2 s.
 func (o *piOptions) Pace() time.Duration { return 60 * time.Second }
 
-// Quantities are in the order of the file.
+// Quantities returns the quantities in the order of the configuration.
 func (o *piOptions) Quantities() []sensors.Quantity {
 	all := make([]sensors.Quantity, len(o.Chosen))
 	for i, name := range o.Chosen {
@@ -92,19 +92,19 @@ func (o *piOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-// Open opens nothing: the files are found anew at each reading, since a zone or a driver
-// may come later or get another number.
+// Open opens no files: each reading finds them again, because a zone or a driver may be added later
+// or get another number.
 func (o *piOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	return &board{piOptions: o, hw: h}, nil
 }
 
-// board is the machine, as the sensor reads it.
+// board is the open sensor.
 type board struct {
 	*piOptions
 	hw *driver.Hardware
 }
 
-// Next reads what was chosen. What this board does not tell fails alone.
+// Next reads the chosen quantities. One that this board does not support fails separately.
 func (s *board) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return kernel.Gather(ctx, s.Quantities(), func(i int) (float64, error) {
 		name := s.Chosen[i]
@@ -116,7 +116,7 @@ func (s *board) Next(ctx context.Context) ([]sensors.Sample, error) {
 	})
 }
 
-// temperature is the SoC's, in °C. The zone is cpu-thermal on every model since
+// temperature returns the temperature of the SoC in °C. The zone is cpu-thermal on every model since
 // Linux 4.20, bcm2835_thermal before, and x86_pkg_temp on a PC.
 func (s *board) temperature() (float64, error) {
 	var first error
@@ -131,27 +131,27 @@ func (s *board) temperature() (float64, error) {
 	return 0, first
 }
 
-// The bits of get_throttled that say what holds now. The kernel asks the firmware
-// every 2 s; those from 16 up say what has been since it asked before.
+// Bits of get_throttled for the current state. Bits from 16 up say what has happened since the last
+// query; the kernel queries the firmware every 2 s.
 const (
 	underVoltage  = 1 << 0 // below 4.63 V
 	frequencyCut  = 1 << 1
 	throttledDown = 1 << 2
 	softTempLimit = 1 << 3
 	slowedAnyhow  = frequencyCut | throttledDown | softTempLimit
-	// the same on every model, unlike the device's own path
+	// path by driver, which is the same on every model
 	firmwareDriver = "bus/platform/drivers/raspberrypi-firmware/*/get_throttled"
 )
 
-// undervoltage is 1 if the supply fell below 4.63 V in the last 2 s: hwmon says so
-// (rpi_volt), or an older kernel's get_throttled.
+// undervoltage returns 1 if the supply fell below 4.63 V in the last 2 s. It reads hwmon (rpi_volt),
+// or get_throttled on older kernels.
 func (s *board) undervoltage() (float64, error) {
 	volt, err := kernel.Hwmon.Open(&s.hw.Host, "rpi_volt", "")
 	if err == nil {
 		defer volt.Close()
 		return alarm(volt, "in0_lcrit_alarm")
 	}
-	// Older kernels have no rpi_volt; the firmware's bits say the same.
+	// Older kernels have no rpi_volt, but the firmware's bits.
 	bits, older := s.getThrottled()
 	if older != nil {
 		return 0, err
@@ -159,15 +159,13 @@ func (s *board) undervoltage() (float64, error) {
 	return boolean(bits&underVoltage != 0), nil
 }
 
-// throttled is 1 while the firmware slows the processor, for heat or for want of
-// voltage.
+// throttled returns 1 while the firmware slows the processor because of heat or low voltage.
 func (s *board) throttled() (float64, error) {
 	bits, err := s.getThrottled()
 	return boolean(bits&slowedAnyhow != 0), err
 }
 
-// getThrottled are the firmware's bits, which the kernel writes in hexadecimal
-// digits.
+// getThrottled returns the firmware's bits, which the kernel writes in hexadecimal.
 func (s *board) getThrottled() (uint64, error) {
 	files, _ := filepath.Glob(filepath.Join(s.hw.Sys, firmwareDriver)) // the pattern is fixed
 	if len(files) == 0 {
@@ -184,9 +182,9 @@ func (s *board) getThrottled() (uint64, error) {
 	return bits, nil
 }
 
-// diskFree is what is free to a user of what a user may fill, in %: 100 less the
-// Use% of df. A disk that is no longer mounted is an error, not what is free on the
-// one below.
+// diskFree returns the free part of the space that is available to users, in %: 100 minus the Use%
+// of df. If the disk is not mounted any more, it returns an error and not the free space of the file
+// system below.
 func (s *board) diskFree() (float64, error) {
 	at, err := mountPoint(s.Path)
 	if err != nil {
@@ -203,7 +201,7 @@ func (s *board) diskFree() (float64, error) {
 	return freePercent(fs.Blocks, fs.Bfree, fs.Bavail)
 }
 
-// mountPoint is the top folder of the file system that a path is on.
+// mountPoint returns the top folder of the file system of a path.
 func mountPoint(path string) (string, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -226,8 +224,8 @@ func mountPoint(path string) (string, error) {
 	return path, nil
 }
 
-// freePercent leaves out the blocks that are kept for root: a user's file system is full
-// before they are used.
+// freePercent does not count the blocks that are reserved for root: for a user the file system is
+// full before they are used.
 func freePercent(blocks, free, available uint64) (float64, error) {
 	used := blocks - free
 	if used+available == 0 {
@@ -236,7 +234,7 @@ func freePercent(blocks, free, available uint64) (float64, error) {
 	return math.Round(float64(available)/float64(used+available)*1000) / 10, nil
 }
 
-// uptime is how long the kernel runs, in s.
+// uptime returns the uptime of the kernel in s.
 func (s *board) uptime() (float64, error) {
 	path := filepath.Join(s.hw.Proc, "uptime")
 	text, err := host.ReadLine(path)
@@ -251,7 +249,7 @@ func (s *board) uptime() (float64, error) {
 	return math.Floor(seconds), nil
 }
 
-// alarm is one of hwmon's files that says 0 or 1.
+// alarm reads a file of hwmon that contains 0 or 1.
 func alarm(d *kernel.Device, file string) (float64, error) {
 	text, err := d.ReadLine(file)
 	if err != nil {
@@ -263,7 +261,7 @@ func alarm(d *kernel.Device, file string) (float64, error) {
 	return boolean(text == "1"), nil
 }
 
-// boolean is a truth as a value: 1 is true.
+// boolean returns 1 for true and 0 for false.
 func boolean(b bool) float64 {
 	if b {
 		return 1

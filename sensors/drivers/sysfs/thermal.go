@@ -11,17 +11,16 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
-// thermalOptions are the options of kind thermal: a zone that the kernel keeps
-// cool, such as the SoC.
+// thermalOptions are the options of kind thermal: a thermal zone of the kernel, such as the SoC.
 type thermalOptions struct {
 	// the zone's type, as in /sys/class/thermal/thermal_zone*/type
 	Type string `yaml:"type"`
 }
 
-// newThermal is the zone of the SoC on a Pi.
+// newThermal has the type of the SoC's zone on a Pi.
 func newThermal() driver.Options { return &thermalOptions{Type: "cpu-thermal"} }
 
-// Check cannot say whether there is such a zone: Open does.
+// Check does not look for the zone; Open does.
 func (o *thermalOptions) Check() []driver.Problem {
 	if o.Type != "" && !strings.Contains(o.Type, "/") {
 		return nil
@@ -30,15 +29,15 @@ func (o *thermalOptions) Check() []driver.Problem {
 		"cat /sys/class/thermal/thermal_zone*/type, as in type: cpu-thermal")}
 }
 
-// Pace is a minute: a heat sink warms as slowly.
+// Pace is a minute: a heat sink warms slowly.
 func (o *thermalOptions) Pace() time.Duration { return 60 * time.Second }
 
 func (o *thermalOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{driver.Temperature}
 }
 
-// Open holds the folder of the zone. A type that two zones have is an error: nothing that
-// stays the same tells them apart.
+// Open opens the folder of the zone and keeps it open. It returns an error if two zones have the
+// type: no stable property distinguishes them.
 func (o *thermalOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	d, err := kernel.Thermal.Open(&h.Host, o.Type, "")
 	if err != nil {
@@ -50,8 +49,7 @@ func (o *thermalOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Se
 // thermal is one open zone.
 type thermal struct{ *kernel.Device }
 
-// Next reads the zone's temperature in °C; the kernel has it in m°C (ABI
-// sysfs-class-thermal). What no silicon survives is an error.
+// Next reads the temperature of the zone in °C; the kernel has m°C (ABI sysfs-class-thermal).
 func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -60,7 +58,8 @@ func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
 		func(int) (float64, error) { return zoneTemperature(s.Device) })
 }
 
-// zoneTemperature is for kind pi, too, which reads the zone of the SoC.
+// zoneTemperature reads the temperature of a zone in °C, also for kind pi. It returns an error for a
+// temperature that silicon does not survive.
 func zoneTemperature(d *kernel.Device) (float64, error) {
 	text, err := d.ReadLine("temp")
 	if err != nil {

@@ -9,16 +9,14 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// underVoltageSeen is get_throttled's bit for a supply that fell below 4.63 V at
-// some time since the board started.
+// underVoltageSeen is the bit of get_throttled for a supply that fell below 4.63 V since the board
+// started.
 const underVoltageSeen = 1 << 16
 
-// UnderVoltage says whether the supply is below 4.63 V now, and whether it was at
-// some time since the board started, as far as the kernel tells: hwmon knows the
-// last 2 s. A board without such a sensor has neither.
+// UnderVoltage reports whether the supply is below 4.63 V now, and whether it was since the board
+// started. Both are false on a board without such a sensor. hwmon knows only the last 2 s.
 //
-// With history the firmware is asked too, which an older kernel notes in its log
-// with a trace when it happens for the first time.
+// With history it also queries the firmware. An older kernel logs a trace at the first such query.
 func UnderVoltage(h *driver.Hardware, history bool) (now, seen bool, err error) {
 	// the pattern is fixed
 	files, _ := filepath.Glob(filepath.Join(h.Sys, "class", "hwmon", "hwmon*", "in0_lcrit_alarm"))

@@ -25,17 +25,16 @@ type w1Options struct {
 	ID string `yaml:"id"`
 }
 
-// newW1 has no id: there is no part that everybody has.
+// newW1 has no default id.
 func newW1() driver.Options { return &w1Options{} }
 
-// w1Master is where the kernel lists the parts, for a message.
+// w1Master is the folder in which the kernel lists the parts, for messages.
 const w1Master = "/sys/bus/w1/devices"
 
-// id is as the kernel writes it. The number is printed on some parts in capitals.
+// id returns the id in lower case, as in sysfs. On some parts it is printed in capitals.
 func (o *w1Options) id() string { return strings.ToLower(o.ID) }
 
-// Check takes the families of thermometers alone: the kernel has no temperature of
-// others.
+// Check accepts only the families of thermometers.
 func (o *w1Options) Check() []driver.Problem {
 	if kernel.IsOneWireThermometer(o.id()) {
 		return nil
@@ -44,17 +43,16 @@ func (o *w1Options) Check() []driver.Problem {
 		"that begins with 10-, 22-, 28-, 3b- or 42-, as in id: 28-0316a2797bff", o.ID, w1Master)}
 }
 
-// Claims is the part. Its bus is shared.
+// Claims returns the part. Its bus is shared.
 func (o *w1Options) Claims() []string { return []string{"w1 " + o.id()} }
 
-// Pace is half a minute: twenty parts without a supply of their own take 15 s for one
-// round.
+// Pace is half a minute: reading twenty parts with parasitic power takes 15 s.
 func (o *w1Options) Pace() time.Duration { return 30 * time.Second }
 
 func (o *w1Options) Quantities() []sensors.Quantity { return []sensors.Quantity{driver.Temperature} }
 
-// Open makes sure that the part is on its bus and reads nothing: that takes a second, and
-// waits for the parts before it.
+// Open checks that the part is on its bus. It does not measure: that takes a second, and may have to
+// wait for other parts.
 func (o *w1Options) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	dir := filepath.Join(root, o.id())
@@ -64,7 +62,7 @@ func (o *w1Options) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor,
 	return &w1{id: o.id(), dir: dir, bus: h.OneWire.Bus(dir), file: host.ReadLine}, nil
 }
 
-// explainNoPart says what is on the bus instead of a part.
+// explainNoPart returns the error of a missing part, with the parts that are on the bus.
 func explainNoPart(root, id string) error {
 	all, _ := filepath.Glob(filepath.Join(root, "*-*")) // the pattern is fixed; masters have no hyphen
 	switch masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); {
@@ -78,14 +76,13 @@ func explainNoPart(root, id string) error {
 	return fmt.Errorf("w1 %s: there is no 1-wire bus: %w (add dtoverlay=w1-gpio to config.txt)", id, os.ErrNotExist)
 }
 
-// w1 is one part. It holds no file: each read opens one, which is what makes the part
-// measure.
+// w1 is one part. It keeps no file open: opening and reading a file makes the part measure.
 type w1 struct {
 	id  string
 	dir string
 
 	bus      *kernel.OneWireBus
-	external bool // it has a supply of its own and leaves the bus free while it measures
+	external bool // it has an external supply, so the bus is free while it measures
 	file     func(path string) (string, error)
 
 	last  float64 // the last good value
@@ -95,11 +92,11 @@ type w1 struct {
 // Next measures once, in 95 to 750 ms by the part's resolution: °C, ±0.5 °C from
 // -10 to 85 (DS18B20 datasheet). The kernel checks the CRC.
 //
-// A power-on value fails this one measurement and leaves the sensor open, with
-// what it knows of the value before.
+// For the power-on value only this measurement fails. The sensor stays open, because the check needs
+// the last value.
 func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if ctx.Err() != nil {
-		return nil, ctx.Err() // the read itself cannot be ended
+		return nil, ctx.Err() // the read itself cannot be cancelled
 	}
 	r, err := s.readExclusive(ctx)
 	if err != nil {
@@ -115,18 +112,16 @@ func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{sample}, nil
 }
 
-// maxPowerOnStep is how far a boiler or a sauna may come in one step to 85 °C, so that it
-// is taken for true.
+// maxPowerOnStep is the largest step in °C to 85 °C that is accepted as a real change, for example of
+// a boiler or a sauna.
 const maxPowerOnStep = 5
 
-// isPowerOn tells the value that the register has at power-on (exactly 85 °C) from
-// one that was measured. A DS18B20 tells itself: byte 6 of its scratchpad is 0x0C
-// until the first conversion, and 0x10 less the fraction after it (the kernel's
-// W1_THERM_CHECK_RESULT relies on that); but copies of it keep 0x0C, and a
-// DS18S20 may count to it. Then the value before decides: 85 °C that comes
-// from near is true, or wrong by so little that it does no harm. From afar it is
-// refused; one true value is then lost where a hot thing is read for the first
-// time at exactly this sixteenth of a degree.
+// isPowerOn reports whether a reading is the power-on value of the register (exactly 85 °C) and not
+// a measurement. Byte 6 of a DS18B20's scratchpad is 0x0C until the first conversion, and 0x10 minus
+// the fraction after it (the kernel's W1_THERM_CHECK_RESULT relies on that). But clones always have
+// 0x0C, and a DS18S20 may have it by chance. So if byte 6 is 0x0C, the last value decides: 85 °C is
+// accepted after a value near it, and rejected otherwise. The cost: if something hot is read for the
+// first time at exactly 85 °C, one true value is lost.
 func (s *w1) isPowerOn(r w1Reading) bool {
 	if r.celsius != 85 {
 		return false
@@ -137,14 +132,14 @@ func (s *w1) isPowerOn(r w1Reading) bool {
 	return !s.known || s.last < 85-maxPowerOnStep || s.last > 85+maxPowerOnStep
 }
 
-// A w1Reading is what the kernel read from a part.
+// A w1Reading is the result of one measurement.
 type w1Reading struct {
 	celsius    float64
-	scratchpad []byte // 9 of them, if known
+	scratchpad []byte // 9 bytes, if known
 }
 
-// read asks for w1_slave before temperature: both measure, but only the former
-// comes with the bytes and the result of its check.
+// read reads w1_slave, or temperature if that does not exist. Both measure, but only the former has
+// the scratchpad and the result of its CRC.
 func (s *w1) read() (w1Reading, error) {
 	text, err := s.file(filepath.Join(s.dir, "w1_slave"))
 	if err == nil {
@@ -159,18 +154,18 @@ func (s *w1) read() (w1Reading, error) {
 	return parseW1Celsius(w1LimitsOf(s.family(), text), text)
 }
 
-// family is the first two digits of the id.
+// family returns the first two digits of the id.
 func (s *w1) family() string { return s.id[:2] }
 
-// errW1Silent is what an empty file means: the kernel has tried five times.
+// errW1Silent is the error for an empty file: the kernel has tried five times.
 var errW1Silent = errors.New("no answer, or one with a wrong checksum five times (is its wire off?)")
 
-// w1Slave is a file of two lines: the scratchpad with its CRC and whether that is right, and
-// the scratchpad again with the temperature in m°C.
+// w1Slave matches the two lines of w1_slave: the scratchpad with its CRC and whether it is right,
+// and the scratchpad again with the temperature in m°C.
 var w1Slave = regexp.MustCompile(`^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n[0-9a-f ]*t=(-?[0-9]{1,7})$`)
 
-// parseW1Slave takes the bytes apart, because the kernel's own number is wrong where the
-// part has not measured.
+// parseW1Slave parses w1_slave. It also checks the scratchpad, because the kernel's temperature is
+// wrong if the part has not measured.
 func parseW1Slave(family, text string) (w1Reading, error) {
 	if text == "" {
 		return w1Reading{}, errW1Silent
@@ -187,13 +182,13 @@ func parseW1Slave(family, text string) (w1Reading, error) {
 	if err != nil {
 		return w1Reading{}, err
 	}
-	if strings.Trim(string(bytes), "\x00") == "" { // whose checksum is right
+	if strings.Trim(string(bytes), "\x00") == "" { // their CRC is valid
 		return w1Reading{}, errors.New("nothing but zeros: the data line is held low")
 	}
 	switch {
 	case isMAX31850(family, bytes):
 		return max31850Reading(bytes)
-	case family == kernel.FamilyDS18S20 && bytes[7] == 0: // of which the kernel makes 0 °C
+	case family == kernel.FamilyDS18S20 && bytes[7] == 0: // the kernel reports 0 °C then
 		return w1Reading{}, errors.New("nothing measured: its count per °C is 0 (is the supply weak?)")
 	}
 	r, err := parseW1Celsius(w1Limits, m[3])
@@ -201,14 +196,14 @@ func parseW1Slave(family, text string) (w1Reading, error) {
 	return r, err
 }
 
-// limits are the least and the most that a part can measure, in °C.
+// limits are the lowest and highest temperature of a part, in °C.
 type limits struct{ min, max float64 }
 
-// w1Limits are what a DS18B20 and its family can measure (its datasheet): 07FF,
-// 127.9375, is a conversion that ran out of power.
+// w1Limits is the range of a DS18B20 and its family (datasheet). A value above it, 07FF (127.9375),
+// means that the supply was too weak for the conversion.
 var w1Limits = limits{-55, 125}
 
-// parseW1Celsius takes m°C.
+// parseW1Celsius parses a temperature in m°C.
 func parseW1Celsius(l limits, text string) (w1Reading, error) {
 	if text == "" {
 		return w1Reading{}, errW1Silent
@@ -220,7 +215,7 @@ func parseW1Celsius(l limits, text string) (w1Reading, error) {
 	return w1Within(l, float64(milli)/1000)
 }
 
-// w1Within refuses what the part cannot have measured.
+// w1Within returns an error for a temperature out of range.
 func w1Within(l limits, celsius float64) (w1Reading, error) {
 	if celsius < l.min || celsius > l.max {
 		return w1Reading{}, fmt.Errorf("%v °C is beyond what the part can measure (%v to %v)", celsius, l.min, l.max)
@@ -230,8 +225,8 @@ func w1Within(l limits, celsius float64) (w1Reading, error) {
 
 func (s *w1) Close() error { return nil }
 
-// readExclusive measures when it is the part's turn. One with a supply of its own
-// needs none: the kernel leaves the bus to others while it measures (w1_therm.c).
+// readExclusive acquires the bus and measures. A part with an external supply does not need the bus:
+// the kernel keeps it free for others during the conversion (w1_therm.c).
 func (s *w1) readExclusive(ctx context.Context) (w1Reading, error) {
 	if s.external {
 		return s.read()

@@ -8,23 +8,21 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
-// The family 3b has two members: the DS1825, a thermometer like the DS18B20, and
-// the MAX31850 (MAX31851), which measures with a thermocouple. Their
-// configuration, byte 4 of the scratchpad, tells them apart: its upper half is
-// all ones in a MAX31850 (19-6725, configuration register), and begins with a
-// zero in a DS1825.
+// The family 3b has two parts: the DS1825, a thermometer like the DS18B20, and the MAX31850
+// (MAX31851), which measures with a thermocouple. The configuration in byte 4 of the scratchpad
+// distinguishes them: its upper four bits are all ones in a MAX31850 (19-6725, configuration
+// register), and begin with a zero in a DS1825.
 
-// max31850Limits are what any thermocouple of the types K to E can have.
+// max31850Limits is the range of thermocouples of types K to E.
 var max31850Limits = limits{-270, 1768}
 
-// isMAX31850 needs the bytes: the id alone does not tell the two parts apart.
+// isMAX31850 reports whether a part is a MAX31850. It needs the scratchpad: the id is not enough.
 func isMAX31850(family string, scratchpad []byte) bool {
 	return family == kernel.FamilyDS1825 && scratchpad[4]&0xf0 == 0xf0
 }
 
-// max31850Reading takes 14 bits of 0.25 °C. The two below them are no fraction,
-// which older kernels take them for: the lower one says that there is no
-// temperature, and byte 2 why (tables 2 and 3).
+// max31850Reading decodes the upper 14 bits, in steps of 0.25 °C. The lowest bit is a fault flag, and
+// byte 2 says why (tables 2 and 3). Older kernels use the two lowest bits as a fraction.
 func max31850Reading(scratchpad []byte) (w1Reading, error) {
 	const fault, open, shortGround, shortSupply = 1, 1, 2, 4
 	raw := int16(binary.LittleEndian.Uint16(scratchpad))
@@ -44,9 +42,8 @@ func max31850Reading(scratchpad []byte) (w1Reading, error) {
 	return w1Reading{}, errors.New("the part reports a fault of the thermocouple")
 }
 
-// w1LimitsOf are the limits for a value in m°C of which the bytes are not known.
-// One of the family 3b that is a multiple of 0.25 °C can be a MAX31850's without
-// a fault.
+// w1LimitsOf returns the limits for a value in m°C without a scratchpad. In the family 3b, a multiple
+// of 0.25 °C may come from a MAX31850 without a fault.
 func w1LimitsOf(family, milli string) limits {
 	quarter := len(milli) > 3 && slices.Contains([]string{"000", "250", "500", "750"}, milli[len(milli)-3:])
 	if family == kernel.FamilyDS1825 && quarter {
