@@ -123,9 +123,9 @@ var thirdParty = map[string]string{
 	"golang.org/x/sync/errgroup":    "cmd/holdfast",
 }
 
-// TestImportsPointAgainstTheFlow reads the sources itself. The cache of `go test` does not
+// TestImportsFollowTheLayers reads the sources itself. The cache of `go test` does not
 // track files that `go list` reads, so an old result would be reused after they changed.
-func TestImportsPointAgainstTheFlow(t *testing.T) {
+func TestImportsFollowTheLayers(t *testing.T) {
 	files := 0
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
@@ -176,10 +176,10 @@ func checkImport(t *testing.T, pkg string, known []string, path string) {
 	t.Errorf("%s imports %s: say which package that module belongs to", pkg, path)
 }
 
-// TestTheAgentHasNothingOfTheRecorder: the agent runs on a Pi Zero, and must not contain a
+// TestAgentDoesNotImportTheRecorder: the agent runs on a Pi Zero, and must not contain a
 // database. The test above covers direct imports; this one covers all packages that
 // cmd/holdfast may import.
-func TestTheAgentHasNothingOfTheRecorder(t *testing.T) {
+func TestAgentDoesNotImportTheRecorder(t *testing.T) {
 	seen := map[string]bool{}
 	var walk func(pkg string)
 	walk = func(pkg string) {

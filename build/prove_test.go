@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// TestProveRunsWhatTestLeavesOut: build/prove names every test that build/test skips or
+// TestProveRunsSkippedTests: build/prove names every test that build/test skips or
 // runs only with a sample, so that no test is skipped everywhere.
-func TestProveRunsWhatTestLeavesOut(t *testing.T) {
+func TestProveRunsSkippedTests(t *testing.T) {
 	script, err := os.ReadFile("prove")
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 
 const root = "../.."
 
-func TestPagesAreWhatTheCodeGives(t *testing.T) {
+func TestGeneratedPagesAreUpToDate(t *testing.T) {
 	for page, text := range pages {
 		want, err := text(root)
 		if err != nil {

@@ -34,10 +34,10 @@ func blocksOf(page string) (all []block) {
 	return all
 }
 
-// TestExamplesInThePagesAreTaken loads each configuration of a page as a reader
+// TestExamplesInThePagesAreValid loads each configuration of a page as a reader
 // who copies it would. A part of a file gets the keys that each file needs. The
 // YAML of other programs only has to be YAML.
-func TestExamplesInThePagesAreTaken(t *testing.T) {
+func TestExamplesInThePagesAreValid(t *testing.T) {
 	taken := 0
 	for page, text := range checkedPages(t) {
 		for _, b := range blocksOf(text) {

@@ -47,8 +47,8 @@ func TestTheStatementOfEMQX(t *testing.T) {
 	}
 }
 
-// TestTheRuleOfEMQXHasWhatTheStatementWants compares the two by their names.
-func TestTheRuleOfEMQXHasWhatTheStatementWants(t *testing.T) {
+// TestEMQXRuleHasTheFieldsOfTheStatement compares the two by their names.
+func TestEMQXRuleHasTheFieldsOfTheStatement(t *testing.T) {
 	files := blocks(t, "emqx.md")
 	for _, found := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(files["insert.sql"], -1) {
 		if !strings.Contains(files["rule.sql"], " AS "+found[1]) {

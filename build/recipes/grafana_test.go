@@ -102,10 +102,10 @@ func history(t *testing.T, database string, begin time.Time) {
 	}
 }
 
-// TestTheBoardAsksWhatTheTablesHave runs each query of the Grafana board on both
+// TestDashboardQueriesMatchTheTables runs each query of the Grafana board on both
 // databases, over a short range and a long one. Grafana itself is not there: its
 // variables are put in as it does.
-func TestTheBoardAsksWhatTheTablesHave(t *testing.T) {
+func TestDashboardQueriesMatchTheTables(t *testing.T) {
 	t.Parallel()
 	begin := time.Now().Add(-2 * time.Hour).Truncate(time.Hour)
 	file := filepath.Join(t.TempDir(), "history.db")

@@ -13,7 +13,7 @@ import (
 
 // Whatever comes in, in whatever pieces, a terminal gets nothing to act on, and
 // what prints stays as it is.
-func TestATerminalGetsNothingToActOn(t *testing.T) {
+func TestControlCharactersAreEscaped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string {
 			return string(b)
@@ -45,7 +45,7 @@ func TestATerminalGetsNothingToActOn(t *testing.T) {
 	})
 }
 
-func TestJSONStaysTheSameOnATerminal(t *testing.T) {
+func TestEscapedJSONKeepsItsMeaning(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.String().Draw(t, "text")
 		line, err := json.Marshal(text)

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-func TestBeyondLoopbackTheCertificateSaysTheNames(t *testing.T) {
+func TestNetworkHostNamesComeFromTheCertificate(t *testing.T) {
 	made := httptest.NewUnstartedServer(nil) // for its certificate of example.com
 	made.StartTLS()
 	defer made.Close()

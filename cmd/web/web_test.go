@@ -34,7 +34,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // A client that promises a body and does not send it has its connection for a while only,
 // whether it may look or not: there are few of them.
-func TestABodyThatDoesNotComeEndsTheConnection(t *testing.T) {
+func TestMissingBodyEndsTheConnection(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusUnauthorized} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -65,7 +65,7 @@ func TestABodyThatDoesNotComeEndsTheConnection(t *testing.T) {
 }
 
 // A stream of events goes on for longer than a request may take to arrive.
-func TestALongAnswerIsNotEndedByTheLimitOfTheRequest(t *testing.T) {
+func TestLongAnswerIsNotCutByTheReadTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := &pipes{make(chan net.Conn), make(chan struct{})}

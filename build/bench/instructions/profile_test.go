@@ -39,7 +39,7 @@ func TestBlocksBelongToTheirFunctions(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCountIsAnError(t *testing.T) {
+func TestInvalidCountIsAnError(t *testing.T) {
 	s, err := parseSymbols(table)
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestWhatHoldfastDoesNotWinIsSaid(t *testing.T) {
+func TestFiguresThatPeersWinAreListed(t *testing.T) {
 	results := []result{
 		{peer: "holdfast", rate: 100, cpu: 10},
 		{peer: "faster", rate: 106, cpu: 10},

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestEntriesAreDebians(t *testing.T) {
+func TestEntriesHaveDebiansFormat(t *testing.T) {
 	var b strings.Builder
 	err := write(&b, `# Changelog
 
@@ -48,7 +48,7 @@ holdfast (0.1.0) unstable; urgency=medium
 	}
 }
 
-func TestAHeadingThatIsNoVersionIsRefused(t *testing.T) {
+func TestInvalidHeadingIsRefused(t *testing.T) {
 	for _, text := range []string{"", "# Changelog\n", "## Next\n", "## Unreleased\n\n## Older\n"} {
 		if err := write(&strings.Builder{}, text, "1.0", time.Now()); err == nil {
 			t.Errorf("%q is taken", text)

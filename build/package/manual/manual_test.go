@@ -62,7 +62,7 @@ func TestUsageTextsAreRead(t *testing.T) {
 	}
 }
 
-func TestPagesSayAll(t *testing.T) {
+func TestPagesAreComplete(t *testing.T) {
 	p := asked(t)
 	e := edition{"1.0", "2026-01-02"}
 	for _, want := range []string{".BR holdfast\\-queue (1)", "1.0", "2026-01-02", "/etc/holdfast/config.yaml"} {
@@ -78,8 +78,8 @@ func TestPagesSayAll(t *testing.T) {
 	}
 }
 
-// TestTheRecorderHasPagesOfItsOwn: its name has a dash, and so has one of its commands.
-func TestTheRecorderHasPagesOfItsOwn(t *testing.T) {
+// TestRecorderHasItsOwnPages: its name has a dash, and so has one of its commands.
+func TestRecorderHasItsOwnPages(t *testing.T) {
 	p, err := ask(func(args ...string) (string, error) {
 		if args[0] == "help" {
 			return "Usage: holdfast-recorder COMMAND [-c FILE]\n\n  run       records\n" +

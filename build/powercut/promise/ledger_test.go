@@ -71,7 +71,7 @@ func TestLedgerFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestAcknowledgedReadingIsNotOwed(t *testing.T) {
+func TestAcknowledgedReadingIsNotExpected(t *testing.T) {
 	l := ledger()
 	for _, f := range Taken(items(reading(sensors.Alarm, 1))) {
 		l.Note(f)

@@ -40,7 +40,7 @@ func serve(t *testing.T) (*mochi.Server, string) {
 	return s, l.Addr().String()
 }
 
-func TestRecorderKeepsOrderAndTellsRetained(t *testing.T) {
+func TestRecorderKeepsOrderAndRetainFlag(t *testing.T) {
 	s, address := serve(t)
 	s.Publish("rig/door/state", []byte("closed"), true, 1)
 	r, err := Record(address, "rig-test", "rig/#")
@@ -64,7 +64,7 @@ func TestRecorderKeepsOrderAndTellsRetained(t *testing.T) {
 	}
 }
 
-func TestRetainedIsWhatALateSubscriberFinds(t *testing.T) {
+func TestRetainedReturnsTheRetainedMessage(t *testing.T) {
 	s, address := serve(t)
 	for _, state := range []string{"open", "closed"} {
 		s.Publish("rig/door/state", []byte(state), true, 1)

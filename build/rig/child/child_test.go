@@ -24,7 +24,7 @@ func TestMissingProgramIsAnError(t *testing.T) {
 	}
 }
 
-func TestStopAsksAndThenKills(t *testing.T) {
+func TestStopSendsSIGTERMAndThenKills(t *testing.T) {
 	for script, polite := range map[string]bool{
 		"sleep 60": true,
 		"trap '' TERM; echo; while :; do sleep 0.1; done": false,

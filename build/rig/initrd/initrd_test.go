@@ -79,7 +79,7 @@ func module(t *testing.T, info string) []byte {
 	return b.Bytes()
 }
 
-func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
+func TestModulesFollowTheirDependencies(t *testing.T) {
 	folder := t.TempDir()
 	for name, info := range map[string]string{
 		"ext4.ko":           "license=GPL\x00depends=jbd2,mbcache\x00softdep=pre: crc32c post: later\x00",

@@ -71,7 +71,7 @@ func TestCutCableTakesNewConnections(t *testing.T) {
 	}
 }
 
-func TestCutIsInTheMiddleOfWhatTravels(t *testing.T) {
+func TestCutIsInTheMiddleOfAMessage(t *testing.T) {
 	var p tape
 	c, err := New(echo(t), func() cable.Tap { return &p }, Shape{})
 	if err != nil {

@@ -46,7 +46,7 @@ func TestAMessageIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestAwaitKeepsWhatItWasNotAskedFor(t *testing.T) {
+func TestAwaitKeepsOtherPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		go func() {

@@ -39,7 +39,7 @@ func TestConsoleWaitIsBounded(t *testing.T) {
 	}
 }
 
-func TestShellTellsTheExitStatus(t *testing.T) {
+func TestShellReturnsTheExitStatus(t *testing.T) {
 	keyboard, typed := io.Pipe()
 	c := newConsole(typed, io.Discard)
 	go func() { // the machine's end: every command fails
@@ -72,7 +72,7 @@ func qemu(t *testing.T, answers ...string) net.Conn {
 	return here
 }
 
-func TestMonitorPassesOverEvents(t *testing.T) {
+func TestMonitorSkipsEvents(t *testing.T) {
 	c := qemu(t, `{"event":"RESUME"} {"return":[{"name":"device[3]","type":"child<pl061>"}]}`)
 	m := &Machine{monitor: &monitor{c, json.NewDecoder(c)}}
 	path, err := m.Find("pl061")

@@ -128,7 +128,7 @@ func (b *budget) used() (sum, shares, kept, topics int) {
 	return b.sum, len(b.shares), b.kept, len(b.retained)
 }
 
-func TestAConnectionWithoutConnectIsEnded(t *testing.T) {
+func TestConnectionWithoutCONNECTIsClosed(t *testing.T) {
 	lim := defaultLimits
 	lim.connect = 50 * time.Millisecond
 	b := start(t, lim, quietLog())
@@ -150,7 +150,7 @@ func TestAConnectionWithoutConnectIsEnded(t *testing.T) {
 	wg.Wait()
 }
 
-func TestIdleConnectionsGiveWayToAClient(t *testing.T) {
+func TestOldestIdleConnectionIsClosedForAClient(t *testing.T) {
 	lim := defaultLimits
 	lim.connect = time.Hour
 	b := start(t, lim, quietLog())
@@ -169,7 +169,7 @@ func TestIdleConnectionsGiveWayToAClient(t *testing.T) {
 	}
 }
 
-func TestALargeConnectIsRefusedByItsHead(t *testing.T) {
+func TestLargeCONNECTIsRefusedByItsHeader(t *testing.T) {
 	b := start(t, defaultLimits, quietLog())
 	for _, head := range []string{"\x10\xff\xff\x3f", "\x10\x81\x80\x01", "GET / HTTP/1.1\r\n\r\n",
 		"\x16\x03\x01\x02\x00"} {
@@ -181,7 +181,7 @@ func TestALargeConnectIsRefusedByItsHead(t *testing.T) {
 	}
 }
 
-func TestClientsHaveAMaximum(t *testing.T) {
+func TestNumberOfClientsIsLimited(t *testing.T) {
 	lim := defaultLimits
 	lim.clients = 5
 	b := start(t, lim, quietLog())
@@ -232,7 +232,7 @@ func flood(t *testing.T, b *Broker, filter string) int {
 	return <-got
 }
 
-func TestASubscriberThatDoesNotTakeItsMessagesIsEnded(t *testing.T) {
+func TestSlowSubscriberIsDisconnected(t *testing.T) {
 	lim := defaultLimits
 	lim.waiting, lim.total = 400_000, 1_000_000
 	b := start(t, lim, quietLog())
@@ -275,7 +275,7 @@ func waitFor(t *testing.T, what string, is func() bool) {
 
 // A write that waits for a client that reads nothing has an end, also where
 // nothing else is published.
-func TestAWriteToAClientThatDoesNotReadEnds(t *testing.T) {
+func TestWriteTimeoutClosesTheConnection(t *testing.T) {
 	lim := defaultLimits
 	lim.write = 100 * time.Millisecond
 	b := start(t, lim, quietLog())
@@ -290,7 +290,7 @@ func TestAWriteToAClientThatDoesNotReadEnds(t *testing.T) {
 	})
 }
 
-func TestRetainedMessagesHaveABudget(t *testing.T) {
+func TestRetainedMessagesAreLimited(t *testing.T) {
 	lim := defaultLimits
 	lim.retained, lim.topics = 100_000, 50
 	b := start(t, lim, quietLog())
@@ -328,7 +328,7 @@ func TestRetainedMessagesHaveABudget(t *testing.T) {
 	}
 }
 
-func TestSessionsThatAreLeftHaveAMaximum(t *testing.T) {
+func TestNumberOfSessionsIsLimited(t *testing.T) {
 	lim := defaultLimits
 	lim.sessions, lim.waiting, lim.total = 10, 50_000, 200_000
 	b := start(t, lim, quietLog())
@@ -359,7 +359,7 @@ func TestSessionsThatAreLeftHaveAMaximum(t *testing.T) {
 	}
 }
 
-func TestSubscriptionsAndTopicsHaveAMaximum(t *testing.T) {
+func TestSubscriptionsAndTopicsAreLimited(t *testing.T) {
 	lim := defaultLimits
 	lim.filters = 20
 	b := start(t, lim, quietLog())
@@ -420,7 +420,7 @@ func (s *short) Accept() (net.Conn, error) {
 	return s.Listener.Accept()
 }
 
-func TestAcceptingGoesOnAfterAnError(t *testing.T) {
+func TestAcceptContinuesAfterAnError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func connect(t *testing.T, b *Broker, password string) byte {
 	return answer[3]
 }
 
-func TestPasswordIsAsked(t *testing.T) {
+func TestPasswordIsRequired(t *testing.T) {
 	b, err := Listen("127.0.0.1:0", "s3cret", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

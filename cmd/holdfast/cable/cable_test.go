@@ -88,9 +88,9 @@ func TestPulledCableBreaksAndRefuses(t *testing.T) {
 	}
 }
 
-// TestLastWordsOfAServerArrive: it answers and closes with something unread, as
+// TestDataBeforeAServersCloseArrives: it answers and closes with something unread, as
 // Mosquitto does for what its access list denies, while the client goes on.
-func TestLastWordsOfAServerArrive(t *testing.T) {
+func TestDataBeforeAServersCloseArrives(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -185,7 +185,7 @@ func TestStatusOfTenThousandStreams(t *testing.T) {
 	t.Error(err)
 }
 
-func TestSocketIsPrivateAndGoesAtTheEnd(t *testing.T) {
+func TestSocketIsPrivateAndRemovedAtShutdown(t *testing.T) {
 	s := start(t, folder(t), &fakeQueue{}, true)
 	info, err := os.Stat(socketFor(s.path))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -216,7 +216,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	start(t, dir, &fakeQueue{}, true)
 }
 
-func TestWithoutASocketTheAgentGoesOn(t *testing.T) {
+func TestAgentWorksWithoutASocket(t *testing.T) {
 	file := folder(t)
 	if err := os.WriteFile(filepath.Join(file, "control.sock"), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestTwoAgentsInOneFolderDoNotAnswerForEachOther(t *testing.T) {
 	}
 }
 
-func TestTheOutcomeOfAnUpdateIsTaken(t *testing.T) {
+func TestUpdateOutcomeIsReported(t *testing.T) {
 	s := start(t, folder(t), &fakeQueue{}, true)
 	if err := TellUpdated(s.path, map[string]string{"result": "kept"}); err != nil ||
 		s.updated.Load() != `{"result":"kept"}` {
@@ -319,8 +319,8 @@ func TestClientsDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
-// TestTheEndDoesNotWaitForSilentClients has more of them than there are places.
-func TestTheEndDoesNotWaitForSilentClients(t *testing.T) {
+// TestShutdownDoesNotWaitForSilentClients has more of them than there are places.
+func TestShutdownDoesNotWaitForSilentClients(t *testing.T) {
 	s := start(t, folder(t), &fakeQueue{}, true)
 	for range 2 * maxClients {
 		conn, err := net.Dial("unix", socketFor(s.path))
@@ -333,10 +333,10 @@ func TestTheEndDoesNotWaitForSilentClients(t *testing.T) {
 	s.stop()
 }
 
-// TestSocketThatGoesIsMadeAnew: somebody deletes the state directory.
+// TestRemovedSocketIsCreatedAgain: somebody deletes the state directory.
 // The queue is closed when the socket is: a client that does not take its answer must not use up
 // the time that there is for it.
-func TestTheEndDoesNotWaitForClientsThatDoNotRead(t *testing.T) {
+func TestShutdownDoesNotWaitForClientsThatDoNotRead(t *testing.T) {
 	s := start(t, t.TempDir(), &fakeQueue{n: 5}, true)
 	conn, err := net.Dial("unix", socketFor(s.path))
 	if err != nil {
@@ -350,7 +350,7 @@ func TestTheEndDoesNotWaitForClientsThatDoNotRead(t *testing.T) {
 	s.stop()
 }
 
-func TestSocketThatGoesIsMadeAnew(t *testing.T) {
+func TestRemovedSocketIsCreatedAgain(t *testing.T) {
 	old := checkSocketEvery
 	checkSocketEvery = 10 * time.Millisecond
 	dir := filepath.Join(folder(t), "state")

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestARecorderThatCannotBeUsedIsNamed tests a missing program and one that ends at once.
-func TestARecorderThatCannotBeUsedIsNamed(t *testing.T) {
+// TestUnusableRecorderIsReported tests a missing program and one that ends at once.
+func TestUnusableRecorderIsReported(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := startRecorder(t.TempDir(), "127.0.0.1:1", io.Discard); err == nil ||
 		!strings.Contains(err.Error(), "go build -o holdfast-recorder ./cmd/recorder") {

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-func TestASensorThatIsDerivedHasNoDeviceToTry(t *testing.T) {
+func TestDerivedSensorIsNotOpened(t *testing.T) {
 	t.Parallel()
 	b := healthy(t)
 	b.replace("", "  room:", "  dew: {kind: derived, dew_point: {temperature: room_temperature, "+

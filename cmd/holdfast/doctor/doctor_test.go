@@ -339,9 +339,9 @@ func TestAHealthySiteHasNoFault(t *testing.T) {
 	}
 }
 
-// TestTheLoginSaysWhichVersionWasSpoken: what the agent would speak with this configuration
+// TestLoginReportsTheMQTTVersion: what the agent would speak with this configuration
 // and this broker.
-func TestTheLoginSaysWhichVersionWasSpoken(t *testing.T) {
+func TestLoginReportsTheMQTTVersion(t *testing.T) {
 	t.Parallel()
 	real, old := startMosquitto(t, "allow_anonymous true\nsys_interval 0"), (&fakeBroker{}).start(t)
 	for _, c := range []struct{ addr, version, want string }{
@@ -376,7 +376,7 @@ func TestAHealthySiteWithABrokerHasNoFault(t *testing.T) {
 	}
 }
 
-func TestEachPlantedFaultIsNamedWithItsMendAndNothingElse(t *testing.T) {
+func TestEachSimulatedFaultIsTheOnlyFinding(t *testing.T) {
 	t.Parallel()
 	for _, p := range localFaults {
 		t.Run(p.says, func(t *testing.T) {
@@ -386,7 +386,7 @@ func TestEachPlantedFaultIsNamedWithItsMendAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestEachFaultOfABrokerIsNamedWithItsMendAndNothingElse(t *testing.T) {
+func TestEachBrokerFaultIsTheOnlyFinding(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits 40 s for brokers that do not answer: not with -short")
 	}
@@ -458,9 +458,9 @@ func TestTheQueueOnATmpfs(t *testing.T) {
 	}
 }
 
-// TestEachFaultOfTheTableIsPlanted holds the tables of this file and that of the
+// TestEachFaultOfTheTableIsSimulated holds the tables of this file and that of the
 // checks together, and that no fault is in two checks.
-func TestEachFaultOfTheTableIsPlanted(t *testing.T) {
+func TestEachFaultOfTheTableIsSimulated(t *testing.T) {
 	elsewhere := []*Fault{folderInMemory, diskFull, diskSmall, noInodes, // a mounted tmpfs
 		busDenied, serialDenied, folderDenied, folderNone, // another user
 		zoneUnknown,                                       // the environment
@@ -523,7 +523,7 @@ func asNobody(t *testing.T) bool {
 	return false
 }
 
-func TestWhatAUserMayNotOpen(t *testing.T) {
+func TestDevicesWithoutPermissionAreFound(t *testing.T) {
 	if !asNobody(t) {
 		return
 	}
@@ -553,8 +553,8 @@ func TestAnUnknownTimeZoneInTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestACheckThatHangsIsNamed: and the others go on.
-func TestACheckThatHangsIsNamed(t *testing.T) {
+// TestHangingCheckIsReported: and the others go on.
+func TestHangingCheckIsReported(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	defer close(release)
@@ -565,7 +565,7 @@ func TestACheckThatHangsIsNamed(t *testing.T) {
 	}
 }
 
-func TestTheLineOfTheAgentThatRunsIsNoFault(t *testing.T) {
+func TestLineOfTheRunningAgentIsNoFault(t *testing.T) {
 	t.Parallel()
 	b := healthy(t)
 	b.Agent = running(status.Queue{})
@@ -575,8 +575,8 @@ func TestTheLineOfTheAgentThatRunsIsNoFault(t *testing.T) {
 	}
 }
 
-// TestAFindingSaysWhatPeopleCallTheSensor, and its mend has what commands take.
-func TestAFindingSaysWhatPeopleCallTheSensor(t *testing.T) {
+// TestFindingHasTheDisplayNameOfTheSensor, and its mend has what commands take.
+func TestFindingHasTheDisplayNameOfTheSensor(t *testing.T) {
 	t.Parallel()
 	b := healthy(t)
 	for i := range b.Config.Sensors {
@@ -590,8 +590,8 @@ func TestAFindingSaysWhatPeopleCallTheSensor(t *testing.T) {
 	}
 }
 
-// TestAnAgentThatRunsKeepsItsSession: nothing connects with its client ID.
-func TestAnAgentThatRunsKeepsItsSession(t *testing.T) {
+// TestRunningAgentKeepsItsSession: nothing connects with its client ID.
+func TestRunningAgentKeepsItsSession(t *testing.T) {
 	t.Parallel()
 	addr := startMosquitto(t, "allow_anonymous true\nsys_interval 0")
 	b := healthyWith(t, fmt.Sprintf("server: \"mqtt://%s\"", addr))

@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
-// TestNobodyPaysWhenNobodyLooks counts the snapshots.
-func TestNobodyPaysWhenNobodyLooks(t *testing.T) {
+// TestNoSnapshotsWithoutViewers counts the snapshots.
+func TestNoSnapshotsWithoutViewers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &plainNode{}
 		h := newHub(node)
@@ -42,7 +42,7 @@ func TestNobodyPaysWhenNobodyLooks(t *testing.T) {
 	})
 }
 
-func TestAViewerThatIsTooSlowIsCutOff(t *testing.T) {
+func TestSlowViewerIsDisconnected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(&plainNode{})
 		feed, leave := h.join()
@@ -59,7 +59,7 @@ func TestAViewerThatIsTooSlowIsCutOff(t *testing.T) {
 	})
 }
 
-func TestThereIsAPlaceForSoManyViewers(t *testing.T) {
+func TestNumberOfViewersIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(&plainNode{})
 		var leaves []func()
@@ -82,7 +82,7 @@ func TestThereIsAPlaceForSoManyViewers(t *testing.T) {
 	})
 }
 
-func TestChangesLeaveOutWhatIsAsItWas(t *testing.T) {
+func TestChangesOmitUnchangedStreams(t *testing.T) {
 	one := status.Event{Seq: 1, Name: "fault"}
 	was := status.Snapshot{Streams: []status.Stream{{Name: "a", Seq: 1}, {Name: "b", Seq: 1}, {Name: "c", Seq: 1}},
 		Events: []status.Event{one}}

@@ -15,8 +15,8 @@ var (
 	sampleForm = regexp.MustCompile(`^holdfast_[a-z_]+(\{` + label + `(,` + label + `)*\})? [-+.0-9a-zA-Z]+$`)
 )
 
-// TestMetricsHaveTheFormOfTheirFormats; build/page has promtool's opinion, too.
-func TestMetricsHaveTheFormOfTheirFormats(t *testing.T) {
+// TestMetricsFollowTheirFormats; build/page has promtool's opinion, too.
+func TestMetricsFollowTheirFormats(t *testing.T) {
 	url, _ := running(t, config.Status{Listen: "127.0.0.1:0"}, &plainNode{})
 	for accept, open := range map[string]bool{
 		"": false, "text/plain;version=0.0.4;q=0.2,*/*;q=0.1": false,
@@ -57,7 +57,7 @@ func TestMetricsHaveTheFormOfTheirFormats(t *testing.T) {
 	}
 }
 
-func TestMetricsSayWhatTheSnapshotSays(t *testing.T) {
+func TestMetricsMatchTheSnapshot(t *testing.T) {
 	text := metricsText((&plainNode{}).Snapshot(false), true)
 	for _, want := range []string{
 		"holdfast_link_up 1\n", `holdfast_link_info{server="192.168.1.10:1883",mqtt="5"} 1` + "\n",

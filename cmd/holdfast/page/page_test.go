@@ -161,7 +161,7 @@ func secret(t *testing.T, name string, text []byte) string {
 	return path
 }
 
-func TestATokenIsNeeded(t *testing.T) {
+func TestTokenIsRequired(t *testing.T) {
 	opt := config.Status{Listen: "127.0.0.1:0", Token: mqtt.Secret{File: secret(t, "token", []byte(goodToken+"\n"))}}
 	url, _ := running(t, opt, &plainNode{})
 	withToken := strings.Replace(url, "//", "//me:"+goodToken+"@", 1) // as a browser does
@@ -186,9 +186,9 @@ func TestATokenIsNeeded(t *testing.T) {
 	}
 }
 
-// TestTheNetworkGetsTLSAndATokenOrNothing has the page listen as a network would reach
+// TestNetworkAccessNeedsTLSAndAToken has the page listen as a network would reach
 // it, with a certificate of its own.
-func TestTheNetworkGetsTLSAndATokenOrNothing(t *testing.T) {
+func TestNetworkAccessNeedsTLSAndAToken(t *testing.T) {
 	made := httptest.NewUnstartedServer(nil)
 	made.StartTLS()
 	defer made.Close()
@@ -243,7 +243,7 @@ func negotiated(t *testing.T, url string) string {
 	return conn.ConnectionState().NegotiatedProtocol
 }
 
-func TestMistakesShowAtTheStart(t *testing.T) {
+func TestErrorsAreFoundAtTheStart(t *testing.T) {
 	ctx := t.Context()
 	if err := Check(ctx, nil); err != nil {
 		t.Error(err)
@@ -263,7 +263,7 @@ func TestMistakesShowAtTheStart(t *testing.T) {
 	}
 }
 
-func TestThePageIsSmallAndNeedsNothingFromElsewhere(t *testing.T) {
+func TestPageIsSmallAndSelfContained(t *testing.T) {
 	s := newServer(&plainNode{}, nil)
 	total := 0
 	for path, a := range s.assets {
@@ -283,7 +283,7 @@ func TestThePageIsSmallAndNeedsNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-func TestAssetsAreSentOnce(t *testing.T) {
+func TestAssetsAreCached(t *testing.T) {
 	url, _ := running(t, config.Status{Listen: "127.0.0.1:0"}, &plainNode{})
 	code, body, h := get(t, http.DefaultClient, url)
 	if code != 200 || !strings.Contains(body, "<title>holdfast</title>") ||
@@ -320,7 +320,7 @@ func readEvent(t *testing.T, r *bufio.Reader) (name string, s status.Snapshot) {
 	}
 }
 
-func TestEventsTellAllAndThenWhatChanges(t *testing.T) {
+func TestEventsSendASnapshotAndThenChanges(t *testing.T) {
 	node := &plainNode{}
 	url, _ := running(t, config.Status{Listen: "127.0.0.1:0"}, node)
 	answer, err := http.Get(url + "events")
@@ -362,7 +362,7 @@ func TestAUnixSocketServesThePage(t *testing.T) {
 	client.CloseIdleConnections()
 }
 
-func TestAPortThatIsTakenIsAWarning(t *testing.T) {
+func TestPortInUseIsAWarning(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func TestMachineIsShownAndItsYAMLPasses(t *testing.T) {
 	check(t, section)
 }
 
-func TestBlindScanFails(t *testing.T) {
+func TestScanFailsIfNothingCanBeExamined(t *testing.T) {
 	h := tree(t, nil)
 	h.Sys = filepath.Join(h.Sys, "nowhere")
 	for _, yaml := range []bool{false, true} {
@@ -89,7 +89,7 @@ func TestBlindScanFails(t *testing.T) {
 	}
 }
 
-func TestScanThatIsStoppedShowsNothing(t *testing.T) {
+func TestCancelledScanPrintsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out strings.Builder
@@ -98,7 +98,7 @@ func TestScanThatIsStoppedShowsNothing(t *testing.T) {
 	}
 }
 
-func TestBusThatNeverComesBackCostsItselfAlone(t *testing.T) {
+func TestHangingBusDoesNotAffectOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		buses := []scan.Adapter{{Bus: 0}, {Bus: 1}, {Bus: 2}}

@@ -93,7 +93,7 @@ Thermal zones
 holdfast scan --yaml prints stanzas to paste.
 `
 
-func TestTextIsWhatAPersonLooksFor(t *testing.T) {
+func TestTextListsAllFindings(t *testing.T) {
 	if got := text(pi()); got != piText {
 		t.Errorf("%s", got)
 	}

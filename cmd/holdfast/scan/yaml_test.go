@@ -27,7 +27,7 @@ func check(t testing.TB, section string) []string {
 	return all
 }
 
-func TestYAMLPassesCheckAndHasWhatIsThere(t *testing.T) {
+func TestYAMLPassesCheckAndIsComplete(t *testing.T) {
 	section := yaml(pi())
 	all := check(t, section)
 	for _, want := range []string{"aht20 aht20", "bme280 bme280", "cpu hwmon"} {
@@ -94,7 +94,7 @@ func TestTheOutputInCommentsPassesCheck(t *testing.T) {
 
 // Every kind that the table has for an address makes a sensor that passes, or is
 // a comment because it needs more than a place; two never share an address.
-func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
+func TestMostLikelyKindIsWrittenAndOthersAreListed(t *testing.T) {
 	var f findings
 	byAddress := map[uint16][]string{}
 	for _, kind := range drivers.Kinds() {
@@ -121,7 +121,7 @@ func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
 	}
 }
 
-func TestPartsOfOneKindHaveNamesOfTheirOwn(t *testing.T) {
+func TestPartsOfOneKindHaveDifferentNames(t *testing.T) {
 	f := findings{buses: []scan.Adapter{
 		{Bus: 1, Parts: []scan.Part{{Address: 0x76, Kinds: []string{"bme280"}},
 			{Address: 0x77, Kinds: []string{"bme280"}}}},
@@ -132,7 +132,7 @@ func TestPartsOfOneKindHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestKindThatNeedsMoreThanAPlaceIsAComment(t *testing.T) {
+func TestKindWithMissingKeysIsAComment(t *testing.T) {
 	s := &section{}
 	s.add("door", `kind: contact, pull: up`)
 	if s.names != nil || !strings.HasPrefix(s.text.String(), "  # door: {kind: contact, pull: up}") {
@@ -140,7 +140,7 @@ func TestKindThatNeedsMoreThanAPlaceIsAComment(t *testing.T) {
 	}
 }
 
-func TestTwoOfOneNameAreToldApart(t *testing.T) {
+func TestDevicesWithTheSameNameAreDistinguished(t *testing.T) {
 	twins := []scan.Device{
 		{Name: "sht3x", Option: "i2c-1/1-0044", Inputs: []string{"humidity1", "temp1"}},
 		{Name: "sht3x", Option: "i2c-1/1-0045", Inputs: []string{"humidity1", "temp1"}},
@@ -154,7 +154,7 @@ func TestTwoOfOneNameAreToldApart(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeToldApartIsAComment(t *testing.T) {
+func TestIndistinguishableDeviceIsAComment(t *testing.T) {
 	f := findings{kernel: []subsystem{
 		{"iio", "", []scan.Device{{Name: "bme280", Option: "i2c-1/1-0076#2", Inputs: []string{"in_temp"}}}, nil},
 		{"thermal", "", []scan.Device{{Name: "acpitz", Inputs: []string{"temp"}, Unclear: "2 have this name"}}, nil},
@@ -171,7 +171,7 @@ func TestWhatCannotBeToldApartIsAComment(t *testing.T) {
 }
 
 // A kind that this version has is written, one that it has not is a comment.
-func TestKernelsKindsAreWrittenWhereThereAreSuch(t *testing.T) {
+func TestKernelKindsAreWrittenIfAvailable(t *testing.T) {
 	f := findings{kernel: []subsystem{
 		{"w1", "", []scan.Device{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}},
 			{Name: "26-000001a2b3c4", Inputs: []string{"temperature", "vad", "vdd"}, Monitor: true}}, nil},
@@ -189,7 +189,7 @@ func TestKernelsKindsAreWrittenWhereThereAreSuch(t *testing.T) {
 	}
 }
 
-func TestNothingFoundIsSaidAndPasses(t *testing.T) {
+func TestEmptyScanPassesCheck(t *testing.T) {
 	section := yaml(findings{busesErr: os.ErrNotExist})
 	if got := check(t, section); !slices.Equal(got, []string{"made_up simulated"}) ||
 		!strings.Contains(section, "# Nothing was found") {

@@ -49,7 +49,7 @@ func echoes(t *testing.T, f *os.File) bool {
 	return state.Lflag&unix.ECHO != 0
 }
 
-func TestWhatIsTypedAsAPasswordIsNotShown(t *testing.T) {
+func TestPasswordInputIsHidden(t *testing.T) {
 	person, program := openTerminal(t)
 	if !IsTerminal(program) || !echoes(t, program) {
 		t.Fatal("this is no terminal that shows what is typed")
@@ -74,8 +74,8 @@ func TestWhatIsTypedAsAPasswordIsNotShown(t *testing.T) {
 	}
 }
 
-// TestTheTerminalIsAsBeforeWhenTheQuestionIsGivenUp: Ctrl-C ends the context.
-func TestTheTerminalIsAsBeforeWhenTheQuestionIsGivenUp(t *testing.T) {
+// TestTerminalIsRestoredAfterAnInterrupt: Ctrl-C ends the context.
+func TestTerminalIsRestoredAfterAnInterrupt(t *testing.T) {
 	_, program := openTerminal(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -85,7 +85,7 @@ func TestTheTerminalIsAsBeforeWhenTheQuestionIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestAHostAloneGetsTheSchemeThatIsSafeThere(t *testing.T) {
+func TestHostWithoutASchemeGetsASafeOne(t *testing.T) {
 	for given, want := range map[string]string{
 		"192.168.1.10":            "mqtt://192.168.1.10",
 		"homeassistant.local":     "mqtt://homeassistant.local",
@@ -116,7 +116,7 @@ func session(t *testing.T, a Answers) *Session {
 		Scan: func(context.Context) (string, error) { return rest, nil }})
 }
 
-func TestTheFileOfTheAnswersSaysWhatTheyAre(t *testing.T) {
+func TestFileHasTheAnswers(t *testing.T) {
 	s := session(t, Answers{ClientID: "porch", Server: "mqtts://broker.example.com", Username: `a "b" \ ü`,
 		Password: "s3cret", HomeAssistant: true})
 	if err := s.Run(t.Context()); err != nil {
@@ -133,9 +133,9 @@ func TestTheFileOfTheAnswersSaysWhatTheyAre(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftBehindWhereThePasswordIsThereAlready: it may be another
+// TestExistingPasswordFileLeavesNoConfiguration: it may be another
 // program's.
-func TestNothingIsLeftBehindWhereThePasswordIsThereAlready(t *testing.T) {
+func TestExistingPasswordFileLeavesNoConfiguration(t *testing.T) {
 	s := session(t, Answers{ClientID: "porch", Server: "mqtts://broker.example.com", Username: "porch",
 		Password: "new"})
 	s.Path = filepath.Join(t.TempDir(), "config.yaml")

@@ -50,7 +50,7 @@ func (n *node) collector(history bool) *Collector {
 		}}, n, n, n, history)
 }
 
-func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
+func TestSnapshotHasTheStateOfTheNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}
 		c := n.collector(false)
@@ -145,8 +145,8 @@ func TestSnapshotHasOutputsAndArming(t *testing.T) {
 	})
 }
 
-// TestSnapshotHasTheNamesOfPeople: outputs and the panel have those of their streams.
-func TestSnapshotHasTheNamesOfPeople(t *testing.T) {
+// TestSnapshotHasDisplayNames: outputs and the panel have those of their streams.
+func TestSnapshotHasDisplayNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{lines: []outputs.Status{{Name: "cellar"}, {Name: "other"}}, panel: &arming.Status{}}
 		c := n.collector(false)
@@ -195,7 +195,7 @@ func TestHistoryIsTheLastHour(t *testing.T) {
 	})
 }
 
-func TestHistoryOutlivesAChangeOfTheConfiguration(t *testing.T) {
+func TestHistorySurvivesAReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}
 		before := n.collector(true)
@@ -221,7 +221,7 @@ func TestHistoryOutlivesAChangeOfTheConfiguration(t *testing.T) {
 	})
 }
 
-func TestHistoryThatIsYoungIsShort(t *testing.T) {
+func TestHistoryOfANewStreamIsShort(t *testing.T) {
 	var r ring
 	r.add(10*slotLength, 5)
 	r.add(12*slotLength, 7)

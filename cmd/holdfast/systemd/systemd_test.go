@@ -84,7 +84,7 @@ func TestTheWatchdogIsFedWhileLoopsMakeProgress(t *testing.T) {
 	})
 }
 
-func TestALoopThatHangsIsNamedAndStopsTheFeeding(t *testing.T) {
+func TestHangingLoopIsReportedAndStopsTheWatchdog(t *testing.T) {
 	for _, name := range []string{"queue writer", "link", "sensor door"} {
 		t.Run(name, func(t *testing.T) {
 			running(t, func(m *manager) {
@@ -122,7 +122,7 @@ func TestALoopThatHangsIsNamedAndStopsTheFeeding(t *testing.T) {
 }
 
 // The words for the state may need a lock that the loop holds.
-func TestALoopIsNamedWhileItsStateCannotBeTold(t *testing.T) {
+func TestHangingLoopIsReportedWhileDescribeBlocks(t *testing.T) {
 	running(t, func(m *manager) {
 		free := make(chan struct{}, 1) // a lock that lets the bubble's time pass
 		free <- struct{}{}
@@ -142,7 +142,7 @@ func TestALoopIsNamedWhileItsStateCannotBeTold(t *testing.T) {
 }
 
 // A restart cannot end what hangs in the kernel, and delivery goes on without it.
-func TestWhatHangsInTheKernelIsToldAndFed(t *testing.T) {
+func TestLoopBlockedInTheKernelIsReportedAndFed(t *testing.T) {
 	running(t, func(m *manager) {
 		m.watchdog.stuck = func() bool { return true }
 		m.Loop("queue writer")(time.Second)
@@ -156,7 +156,7 @@ func TestWhatHangsInTheKernelIsToldAndFed(t *testing.T) {
 	})
 }
 
-func TestTheLoopsOfAConfigurationEndWithIt(t *testing.T) {
+func TestForgetRemovesTheLoops(t *testing.T) {
 	running(t, func(m *manager) {
 		m.Loop("queue writer")(time.Second)
 		m.Forget()
@@ -167,7 +167,7 @@ func TestTheLoopsOfAConfigurationEndWithIt(t *testing.T) {
 	})
 }
 
-func TestStatesInTheirOrder(t *testing.T) {
+func TestNotificationsAreInOrder(t *testing.T) {
 	var backlog atomic.Int64
 	running(t, func(m *manager) {
 		describe := func() string { return fmt.Sprint("backlog ", backlog.Load()) }
@@ -198,7 +198,7 @@ func TestStatesInTheirOrder(t *testing.T) {
 }
 
 // What a broker says may be in the words for the state.
-func TestNothingInTheWordsIsAnOrder(t *testing.T) {
+func TestStatusTextCannotInjectCommands(t *testing.T) {
 	m := newManager(0)
 	m.Ready(func() string { return "not connected: go away\nMAINPID=1\r" + strings.Repeat("é", 500) })
 	m.Changed()
@@ -208,7 +208,7 @@ func TestNothingInTheWordsIsAnOrder(t *testing.T) {
 	}
 }
 
-func TestTheEndIsTold(t *testing.T) {
+func TestStoppingIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newManager(0)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -220,7 +220,7 @@ func TestTheEndIsTold(t *testing.T) {
 	})
 }
 
-func TestWithoutAServiceManagerNothingHappens(t *testing.T) {
+func TestNilNotifierDoesNothing(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	n := New(slog.New(slog.DiscardHandler))
 	if n != nil {
@@ -235,8 +235,8 @@ func TestWithoutAServiceManagerNothingHappens(t *testing.T) {
 	n.Run(t.Context())
 }
 
-// TestTheSocketIsTheServiceManagers speaks over a real socket.
-func TestTheSocketIsTheServiceManagers(t *testing.T) {
+// TestNotifySocketIsUsed speaks over a real socket.
+func TestNotifySocketIsUsed(t *testing.T) {
 	dir, err := os.MkdirTemp("", "notify") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ func TestTheSocketIsTheServiceManagers(t *testing.T) {
 	}
 }
 
-func TestThreadsThatTheKernelHoldsAreFound(t *testing.T) {
+func TestBlockedThreadsAreFound(t *testing.T) {
 	dir := t.TempDir()
 	write := func(thread, stat string) {
 		t.Helper()

@@ -83,7 +83,7 @@ func (m *machine) has(name string) bool {
 	return err == nil
 }
 
-func TestAVersionThatDeliversIsKept(t *testing.T) {
+func TestVersionThatDeliversIsKept(t *testing.T) {
 	m := newMachine(t)
 	if err := m.update(t.Context()); err != nil || m.installed != "1.1" {
 		t.Errorf("version %s, %v", m.installed, err)
@@ -97,7 +97,7 @@ func TestAVersionThatDeliversIsKept(t *testing.T) {
 	}
 }
 
-func TestAVersionThatDoesNotDeliverIsGivenBack(t *testing.T) {
+func TestVersionThatDoesNotDeliverIsReverted(t *testing.T) {
 	dir := newMachine(t).cache
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
@@ -131,7 +131,7 @@ func TestAVersionThatDoesNotDeliverIsGivenBack(t *testing.T) {
 	})
 }
 
-func TestAVersionThatCannotBeInstalledIsGivenBack(t *testing.T) {
+func TestVersionThatCannotBeInstalledIsReverted(t *testing.T) {
 	m := newMachine(t)
 	m.refuses = map[string]bool{"1.1": true}
 	if err := m.update(t.Context()); !errors.Is(err, ErrReturned) || m.installed != "1.0" || len(m.told) != 1 {
@@ -165,7 +165,7 @@ func TestAnInterruptedUpdateIsChecked(t *testing.T) {
 	}
 }
 
-func TestNothingIsUpdatedWithoutAWayToTell(t *testing.T) {
+func TestNoUpdateWhileTheAgentDoesNotDeliver(t *testing.T) {
 	for name, change := range map[string]func(m *machine){
 		"the agent does not deliver now":     func(m *machine) { m.delivers["1.0"] = false },
 		"the source has not got the old one": func(m *machine) { m.gone = true },
@@ -193,7 +193,7 @@ func TestNothingIsUpdatedWithoutAWayToTell(t *testing.T) {
 }
 
 // The power went before the package that was downloaded was on disk: the name is there.
-func TestAnEmptyPackageIsNoWayBack(t *testing.T) {
+func TestEmptyPackageIsDownloadedAgain(t *testing.T) {
 	dir := newMachine(t).cache
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
@@ -208,7 +208,7 @@ func TestAnEmptyPackageIsNoWayBack(t *testing.T) {
 }
 
 // The clock was wrong by years when a version was refused: it is not left out for years.
-func TestARefusalOfTheFutureEnds(t *testing.T) {
+func TestRefusalWithAFutureTimeIsIgnored(t *testing.T) {
 	m := newMachine(t)
 	if err := os.WriteFile(filepath.Join(m.cache, "refused-1.1"), nil, 0o600); err != nil {
 		t.Fatal(err)
