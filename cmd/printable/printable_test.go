@@ -11,8 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever comes in, in whatever pieces, a terminal gets nothing to act on, and
-// what prints stays as it is.
+// For any input in any pieces, the output has nothing that a terminal acts on, and
+// printable text is unchanged.
 func TestControlCharactersAreEscaped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string {

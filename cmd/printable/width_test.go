@@ -16,7 +16,7 @@ func TestWidthIsThatOfATerminal(t *testing.T) {
 	}
 }
 
-// TestWideRangesAreInOrder, or unicode.Is would not find what is in them.
+// TestWideRangesAreInOrder: unicode.Is requires it.
 func TestWideRangesAreInOrder(t *testing.T) {
 	last := rune(-1)
 	check := func(lo, hi rune) {

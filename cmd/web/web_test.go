@@ -32,8 +32,8 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { close(p.closed); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// A client that promises a body and does not send it has its connection for a while only,
-// whether it may look or not: there are few of them.
+// A client that announces a body and does not send it loses its connection after a while,
+// even if it is authorized: the number of connections is limited.
 func TestMissingBodyEndsTheConnection(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusUnauthorized} {
 		synctest.Test(t, func(t *testing.T) {

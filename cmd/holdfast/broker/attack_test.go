@@ -16,9 +16,9 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
-const patience = time.Minute // more than any of it takes, on any machine
+const patience = time.Minute // longer than any wait of these tests on a slow machine
 
-// start serves with bounds of its own.
+// start starts a broker with the given limits.
 func start(t *testing.T, lim limits, log *slog.Logger) *Broker {
 	t.Helper()
 	b, err := listen("127.0.0.1:0", "s3cret", lim, log)
@@ -42,13 +42,13 @@ func dial(t *testing.T, b *Broker) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// A peer is a client that speaks just enough MQTT 3.1.1 to be a nuisance.
+// A peer is a client with the minimum of MQTT 3.1.1 that an attack needs.
 type peer struct {
 	*net.TCPConn
 	in *bufio.Reader
 }
 
-// text is a string with its length before it.
+// text is a string with its length prefix.
 func text(s string) string { return string([]byte{byte(len(s) >> 8), byte(len(s))}) + s }
 
 func packet(kind byte, body string) []byte {
@@ -59,9 +59,9 @@ func packet(kind byte, body string) []byte {
 	return append(append(head, byte(n)), body...)
 }
 
-const clean, kept = 0xc2, 0xc0 // flags of CONNECT, with a user name and a password
+const clean, kept = 0xc2, 0xc0 // flags of CONNECT, all with a user name and a password
 
-// join connects with the password; it is nil if the broker has no place.
+// join connects with the password; it returns nil if the broker refuses.
 func join(t *testing.T, b *Broker, id string, flags byte) *peer {
 	t.Helper()
 	p := &peer{TCPConn: dial(t, b)}
@@ -74,7 +74,7 @@ func join(t *testing.T, b *Broker, id string, flags byte) *peer {
 	return p
 }
 
-// subscribe returns when the broker has answered.
+// subscribe subscribes and waits for the answer.
 func (p *peer) subscribe(filters ...string) (refused bool) {
 	body := "\x00\x01"
 	for _, f := range filters {
@@ -140,7 +140,7 @@ func TestConnectionWithoutCONNECTIsClosed(t *testing.T) {
 			if _, err := trickling.Write([]byte("\x00")); err != nil {
 				return
 			}
-			time.Sleep(time.Millisecond) // a byte now and then keeps no connection open
+			time.Sleep(time.Millisecond) // a byte from time to time does not keep the connection open
 		}
 	})
 	if !ended(silent) || !ended(trickling) {
@@ -195,9 +195,8 @@ func TestNumberOfClientsIsLimited(t *testing.T) {
 	}
 }
 
-// flood publishes more than a client may have waiting. It returns what a
-// subscriber got that takes and acknowledges its messages; at most ten wait for
-// that one.
+// flood publishes more than the limit of a client's queue. It returns how many messages a
+// subscriber got that reads and acknowledges them; at most ten are queued for that one.
 func flood(t *testing.T, b *Broker, filter string) int {
 	t.Helper()
 	reader, writer := join(t, b, "reader", clean), join(t, b, "writer", clean)
@@ -221,7 +220,7 @@ func flood(t *testing.T, b *Broker, filter string) int {
 	for range messages {
 		select {
 		case window <- true:
-		case n := <-got: // the reader has gone
+		case n := <-got: // the reader has ended
 			return n
 		}
 		writer.publish(t, 0, "c/x", strings.Repeat("x", size))
@@ -237,9 +236,9 @@ func TestSlowSubscriberIsDisconnected(t *testing.T) {
 	lim.waiting, lim.total = 400_000, 1_000_000
 	b := start(t, lim, quietLog())
 	noReads, noAcks := join(t, b, "no-reads", clean), join(t, b, "no-acks", clean)
-	noReads.SetReadBuffer(1 << 12) // reads nothing
+	noReads.SetReadBuffer(1 << 12) // a client that reads nothing
 	noReads.subscribe("c/#")
-	noAcks.subscribe("c/#") // reads, and acknowledges nothing
+	noAcks.subscribe("c/#") // a client that reads, and acknowledges nothing
 	noAcksEnded := make(chan bool)
 	go func() { noAcksEnded <- ended(noAcks) }()
 	if got := flood(t, b, "c/#"); got != 200 {
@@ -261,7 +260,7 @@ func TestSlowSubscriberIsDisconnected(t *testing.T) {
 	})
 }
 
-// waitFor waits for what happens soon, and for a minute at most.
+// waitFor waits for a condition, for a minute at most.
 func waitFor(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for range 6000 {
@@ -273,15 +272,14 @@ func waitFor(t *testing.T, what string, is func() bool) {
 	t.Errorf("never: %s", what)
 }
 
-// A write that waits for a client that reads nothing has an end, also where
-// nothing else is published.
+// A write to a client that reads nothing has a timeout, even if nothing else is published.
 func TestWriteTimeoutClosesTheConnection(t *testing.T) {
 	lim := defaultLimits
 	lim.write = 100 * time.Millisecond
 	b := start(t, lim, quietLog())
 	noReads, writer := join(t, b, "no-reads", clean), join(t, b, "writer", clean)
 	noReads.subscribe("#")
-	for range 15 { // more than the kernel's buffers, less than the budget
+	for range 15 { // more than the kernel buffers, and less than the limit
 		writer.publish(t, 0, "a", strings.Repeat("x", 1_000_000))
 	}
 	waitFor(t, "the client is ended", func() bool {
@@ -394,7 +392,7 @@ func TestAPortScanIsOneLineInTheLog(t *testing.T) {
 		ended(conn)
 	}
 	p := join(t, b, "p", clean)
-	p.Write(packet(0x10, strings.Repeat("x", 100_000))) // a second CONNECT, which the library would log
+	p.Write(packet(0x10, strings.Repeat("x", 100_000))) // a second CONNECT, which the library logs
 	ended(p)
 	b.Close()
 	said := out.String()
@@ -403,7 +401,8 @@ func TestAPortScanIsOneLineInTheLog(t *testing.T) {
 	}
 }
 
-// short is a listener of a process that has no free descriptors for a while.
+// short is a listener that fails for a while, as in a process without free file
+// descriptors.
 type short struct {
 	net.Listener
 	mu    sync.Mutex
@@ -440,7 +439,7 @@ func TestAcceptContinuesAfterAnError(t *testing.T) {
 	}
 }
 
-// Close waits for those that are just being let in, and leaves nothing open.
+// Close also waits for connections that are being accepted, and leaves none open.
 func TestCloseEndsEveryConnection(t *testing.T) {
 	for range 20 {
 		b, err := listen("127.0.0.1:0", "s3cret", defaultLimits, quietLog())

@@ -27,7 +27,7 @@ func echo(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// tape remembers what passed.
+// tape records the data of a connection.
 type tape struct {
 	mu       sync.Mutex
 	up, down bytes.Buffer
@@ -36,8 +36,7 @@ type tape struct {
 func (p *tape) ToServer(b []byte) { p.mu.Lock(); p.up.Write(b); p.mu.Unlock() }
 func (p *tape) ToClient(b []byte) { p.mu.Lock(); p.down.Write(b); p.mu.Unlock() }
 
-// talk says hello through the cable and returns the connection, nil if no
-// answer came.
+// talk sends a message through the cable and returns the connection, nil without an answer.
 func talk(t *testing.T, c *Cable) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", c.Addr())
@@ -88,8 +87,8 @@ func TestPulledCableBreaksAndRefuses(t *testing.T) {
 	}
 }
 
-// TestDataBeforeAServersCloseArrives: it answers and closes with something unread, as
-// Mosquitto does for what its access list denies, while the client goes on.
+// TestDataBeforeAServersCloseArrives: the server answers and closes with unread data, as
+// Mosquitto does for a denied publish, while the client continues to send.
 func TestDataBeforeAServersCloseArrives(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -104,7 +103,7 @@ func TestDataBeforeAServersCloseArrives(t *testing.T) {
 			}
 			conn.Read(make([]byte, 1))
 			conn.Write([]byte("why"))
-			conn.Close() // a reset: there is more to read
+			conn.Close() // a reset, because of unread data
 		}
 	}()
 	c, err := New(l.Addr().String(), nil, Link{})

@@ -56,11 +56,11 @@ type served struct {
 	path string // of the queue
 	log  bytes.Buffer
 
-	updated atomic.Value // the details of the last update that it was told of
-	stop    func()       // and wait
+	updated atomic.Value // the details of the last reported update
+	stop    func()       // stops and waits
 }
 
-// start serves a queue in a folder and waits for the socket, if there is to be one.
+// start serves a queue in a folder and waits for the socket, if one is expected.
 func start(t *testing.T, dir string, q Queue, there bool) *served {
 	t.Helper()
 	s := &served{path: filepath.Join(dir, "queue.db")}
@@ -92,7 +92,7 @@ func start(t *testing.T, dir string, q Queue, there bool) *served {
 	return s
 }
 
-// folder has a short name: a socket's path is bounded.
+// folder has a short name: the length of a socket's path is limited.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hf")
@@ -111,7 +111,7 @@ func say(t *testing.T, path, text string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	go conn.Write([]byte(text)) // the server may hang up before the end
+	go conn.Write([]byte(text)) // the server may close the connection before the end
 	line, _ := bufio.NewReader(conn).ReadString('\n')
 	return line
 }
@@ -145,7 +145,7 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestStatus has an answer that is larger than a request may be.
+// TestStatus has an answer that is larger than the limit of a request.
 func TestStatus(t *testing.T) {
 	s := start(t, folder(t), &fakeQueue{}, true)
 	got, err := AskStatus(s.path)
@@ -154,7 +154,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// Each of ten thousand streams has the values of an hour.
+// Each of ten thousand streams has the history of an hour.
 func TestStatusOfTenThousandStreams(t *testing.T) {
 	values := make([]float32, 90)
 	for i := range values {
@@ -290,7 +290,7 @@ func TestGarbageIsAnsweredWithAnError(t *testing.T) {
 		}
 	}
 	if conn, err := net.Dial("unix", socketFor(s.path)); err == nil {
-		conn.Close() // says nothing
+		conn.Close() // sends nothing
 	}
 	if got, err := Ask(s.path, Stats); got.Backlog != 5 || err != nil {
 		t.Errorf("afterwards: %+v, %v", got, err)
@@ -319,7 +319,7 @@ func TestClientsDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
-// TestShutdownDoesNotWaitForSilentClients has more of them than there are places.
+// TestShutdownDoesNotWaitForSilentClients has more clients than the limit.
 func TestShutdownDoesNotWaitForSilentClients(t *testing.T) {
 	s := start(t, folder(t), &fakeQueue{}, true)
 	for range 2 * maxClients {
@@ -333,9 +333,8 @@ func TestShutdownDoesNotWaitForSilentClients(t *testing.T) {
 	s.stop()
 }
 
-// TestRemovedSocketIsCreatedAgain: somebody deletes the state directory.
-// The queue is closed when the socket is: a client that does not take its answer must not use up
-// the time that there is for it.
+// The queue is closed after the socket: a client that does not read its answer must not use up
+// the time for that.
 func TestShutdownDoesNotWaitForClientsThatDoNotRead(t *testing.T) {
 	s := start(t, t.TempDir(), &fakeQueue{n: 5}, true)
 	conn, err := net.Dial("unix", socketFor(s.path))
@@ -344,12 +343,14 @@ func TestShutdownDoesNotWaitForClientsThatDoNotRead(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintln(conn, `{"do":"status","queue":"queue.db"}`)
-	if _, err := conn.Read(make([]byte, 1)); err != nil { // the answer has begun: it does not fit into the socket
+	// The answer has started, and does not fit into the socket's buffer.
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	s.stop()
 }
 
+// TestRemovedSocketIsCreatedAgain deletes the state directory.
 func TestRemovedSocketIsCreatedAgain(t *testing.T) {
 	old := checkSocketEvery
 	checkSocketEvery = 10 * time.Millisecond
@@ -362,7 +363,7 @@ func TestRemovedSocketIsCreatedAgain(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // it is looked for while there is no folder
+	time.Sleep(50 * time.Millisecond) // the socket is checked while there is no folder
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// startMosquitto starts a real broker on loopback, with what is added to its
-// configuration, and returns its address.
+// startMosquitto starts a real broker on loopback, with extra lines of configuration, and
+// returns its address.
 func startMosquitto(t *testing.T, extra string) string {
 	t.Helper()
 	path, err := exec.LookPath("mosquitto")
@@ -61,7 +61,7 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// eventually waits until something is so; that takes longer on a busy machine.
+// eventually waits for a condition; that takes longer on a busy machine.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !so(); time.Sleep(10 * time.Millisecond) {
@@ -71,8 +71,8 @@ func eventually(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// blackHole is an address that takes no connection and refuses none: its queue of
-// connections is full, so the kernel drops what comes.
+// blackHole is an address that neither accepts nor refuses connections: its backlog is
+// full, so the kernel drops new ones.
 func blackHole(t *testing.T, ip [4]byte, port int) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -91,7 +91,7 @@ func blackHole(t *testing.T, ip [4]byte, port int) string {
 		t.Fatal(err)
 	}
 	addr := net.JoinHostPort(net.IP(ip[:]).String(), fmt.Sprint(name.(*syscall.SockaddrInet4).Port))
-	for range 4 { // more than fit
+	for range 4 { // more than the backlog
 		conn, err := net.DialTimeout("tcp", addr, 300*time.Millisecond)
 		if err != nil {
 			return addr
@@ -102,7 +102,7 @@ func blackHole(t *testing.T, ip [4]byte, port int) string {
 	return ""
 }
 
-// silentServer takes connections and says nothing.
+// silentServer accepts connections and sends nothing.
 func silentServer(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -163,8 +163,7 @@ func (a *authority) issue(t *testing.T, name string, c *x509.Certificate) (*x509
 	return made, key
 }
 
-// broker starts a Mosquitto with a certificate of this authority's, for 127.0.0.1
-// unless it says otherwise.
+// broker starts a Mosquitto with a certificate of this authority, by default for 127.0.0.1.
 func (a *authority) broker(t *testing.T, c x509.Certificate) string {
 	t.Helper()
 	if c.DNSNames == nil {
@@ -175,7 +174,7 @@ func (a *authority) broker(t *testing.T, c x509.Certificate) string {
 		a.path("ca.pem"), a.path("broker.pem"), a.path("broker.key")))
 }
 
-// otherClient connects as this node, from elsewhere.
+// otherClient connects with the client ID of this node.
 func otherClient(t *testing.T, s *Site) *mqtt.Conn {
 	t.Helper()
 	conn, err := mqtt.NewDialer(s.Config.Uplink.Broker).Dial(t.Context(), mqtt.Message{})
@@ -186,7 +185,7 @@ func otherClient(t *testing.T, s *Site) *mqtt.Conn {
 	return conn
 }
 
-// statusOf is what an agent retains about itself.
+// statusOf is the retained status of an agent.
 func statusOf(word string) mqtt.Message {
 	return mqtt.Message{Topic: "porch/agent/status", Payload: []byte(word), Retain: true}
 }

@@ -34,11 +34,11 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// A planted fault has to be found, with its mend, and nothing else.
+// A planted fault is simulated, and has to be the only finding, with its remedy.
 type planted struct {
 	fault *Fault
 	plant func(*bench)
-	says  string // a part of what is wrong, and of no other fault
+	says  string // a part of its text that no other fault has
 }
 
 // localFaults need no broker.
@@ -89,7 +89,7 @@ var localFaults = []planted{
 		b.Agent = running(status.Queue{})
 		failed := status.Output{Name: "valve", State: status.Unknown, Error: "i2c-1 0x20: no acknowledge"}
 		b.Agent.Outputs = []status.Output{{Name: "siren", State: status.On}, failed}
-		b.Agent.Streams = []status.Stream{{Name: "valve", Error: failed.Error}} // it is named once
+		b.Agent.Streams = []status.Stream{{Name: "valve", Error: failed.Error}} // it is reported once
 	}, "whether output valve is on: i2c-1 0x20"},
 	{agentHeld, func(b *bench) {
 		b.Agent = running(status.Queue{})
@@ -134,7 +134,7 @@ var localFaults = []planted{
 	{outputKept, func(b *bench) {
 		b.siren("gpio=22=op,dh\n")
 		b.plant("sys/module/pinctrl_bcm2835/parameters/persist_gpio_outputs", "Y\n")
-		b.line(22, "", uapi.LineFlagV2Output) // its own line, left at its safe level, is no other fault
+		b.line(22, "", uapi.LineFlagV2Output) // the line of an output at its safe level is no fault
 	}, "keeps the level of siren when the agent crashes"},
 	{outputFloats, func(b *bench) { b.siren("gpio=20,23=op,dh\n") }, "siren: GPIO22 is an input until the agent starts"},
 	{outputBootsOn, func(b *bench) { b.siren("gpio=22=op,dh\n[all]\ngpio=20-23=op,dl\n") },
@@ -198,7 +198,7 @@ var localFaults = []planted{
 	{unitStopped, func(b *bench) { b.unit("inactive", "enabled", "success") }, "does not run"},
 }
 
-// brokerFaults need a real broker, or a socket in the place of one.
+// brokerFaults need a real broker, or a simulated one.
 var brokerFaults = []planted{
 	{secretOdd, func(b *bench) {
 		b.plant("mqtt.password", "s3cret \n")
@@ -288,7 +288,7 @@ var brokerFaults = []planted{
 		b.fake(&fakeBroker{closes: func(_ string, retained bool) bool { return retained }})
 	}, "closes the connection for a retained"},
 	{ordersDenied, func(b *bench) {
-		b.fake(&fakeBroker{private: "porch/alarm/set"}) // Mosquitto 2 grants all, and sends nothing
+		b.fake(&fakeBroker{private: "porch/alarm/set"}) // Mosquitto 2 accepts every subscription, and sends nothing
 		b.Config.Uplink.Commands = uplink.Commands{Outputs: []string{"siren"}, Alarm: true}
 	}, "read porch/alarm/set: no order"},
 	{orderRetained, func(b *bench) {
@@ -298,7 +298,7 @@ var brokerFaults = []planted{
 			b.t.Fatal(err)
 		}
 		b.Config.Uplink.Commands = uplink.Commands{Outputs: []string{"siren"}}
-		b.Config.Uplink.Protocol = mqtt.V311 // with 5 it is not sent to the agent
+		b.Config.Uplink.Protocol = mqtt.V311 // with 5 the broker does not send it to the agent
 	}, "retained order on porch/siren/set"},
 	{limitQoS, func(b *bench) {
 		b.fake(&fakeBroker{connack: []byte{0x24, 0}})
@@ -339,8 +339,8 @@ func TestAHealthySiteHasNoFault(t *testing.T) {
 	}
 }
 
-// TestLoginReportsTheMQTTVersion: what the agent would speak with this configuration
-// and this broker.
+// TestLoginReportsTheMQTTVersion: the version that the agent would use with this
+// configuration and this broker.
 func TestLoginReportsTheMQTTVersion(t *testing.T) {
 	t.Parallel()
 	real, old := startMosquitto(t, "allow_anonymous true\nsys_interval 0"), (&fakeBroker{}).start(t)
@@ -364,8 +364,7 @@ func TestLoginReportsTheMQTTVersion(t *testing.T) {
 	}
 }
 
-// TestAHealthySiteWithABrokerHasNoFault: by name and password, with TLS and an
-// access list.
+// TestAHealthySiteWithABrokerHasNoFault uses a name and a password, TLS and an access list.
 func TestAHealthySiteWithABrokerHasNoFault(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
@@ -414,7 +413,7 @@ func (p planted) expect(b *bench) {
 	}
 }
 
-// TestTheQueueOnATmpfs mounts a real one, too small and without inodes.
+// TestTheQueueOnATmpfs mounts a real tmpfs that is too small and has no free inodes.
 func TestTheQueueOnATmpfs(t *testing.T) {
 	if os.Getuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("only root may mount")
@@ -422,7 +421,7 @@ func TestTheQueueOnATmpfs(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		options string
-		seen    bool // as what it is
+		seen    bool // the fault was found
 		want    []*Fault
 	}{
 		"memory":    {"size=256m", true, []*Fault{folderInMemory}},
@@ -458,8 +457,8 @@ func TestTheQueueOnATmpfs(t *testing.T) {
 	}
 }
 
-// TestEachFaultOfTheTableIsSimulated holds the tables of this file and that of the
-// checks together, and that no fault is in two checks.
+// TestEachFaultOfTheTableIsSimulated checks that every fault of the checks has a test, and
+// that no fault is in two checks.
 func TestEachFaultOfTheTableIsSimulated(t *testing.T) {
 	elsewhere := []*Fault{folderInMemory, diskFull, diskSmall, noInodes, // a mounted tmpfs
 		busDenied, serialDenied, folderDenied, folderNone, // another user
@@ -493,8 +492,8 @@ func TestEachFaultOfTheTableIsSimulated(t *testing.T) {
 	}
 }
 
-// asNobody runs a test again as the user nobody, and reports whether this is that
-// run: root may open everything.
+// asNobody runs a test again as the user nobody, and reports whether this is that run: root
+// may open everything.
 func asNobody(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -504,7 +503,7 @@ func asNobody(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "nobody") // that of the test is root's alone
+	dir, err := os.MkdirTemp("", "nobody") // only root may use the folder of the test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -553,7 +552,7 @@ func TestAnUnknownTimeZoneInTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestHangingCheckIsReported: and the others go on.
+// TestHangingCheckIsReported: the other checks still run.
 func TestHangingCheckIsReported(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -575,7 +574,7 @@ func TestLineOfTheRunningAgentIsNoFault(t *testing.T) {
 	}
 }
 
-// TestFindingHasTheDisplayNameOfTheSensor, and its mend has what commands take.
+// TestFindingHasTheDisplayNameOfTheSensor: its remedy has the identifier for commands.
 func TestFindingHasTheDisplayNameOfTheSensor(t *testing.T) {
 	t.Parallel()
 	b := healthy(t)
@@ -607,7 +606,7 @@ func TestRunningAgentKeepsItsSession(t *testing.T) {
 	}
 }
 
-// running is what an agent says that is connected.
+// running is the answer of a connected agent.
 func running(q status.Queue) *status.Snapshot {
 	return &status.Snapshot{Node: status.Node{PID: 812}, Link: status.Link{Connected: true}, Queue: q}
 }
@@ -627,7 +626,7 @@ func (b *bench) line(offset int, holder string, flags uapi.LineFlagV2) {
 	}
 }
 
-// replace changes the configuration's text of one sensor.
+// replace changes the configuration text of one sensor.
 func (b *bench) replace(_, old, new string) {
 	b.t.Helper()
 	text := strings.NewReplacer("DIR", b.dir, "SERVER", "server: embedded", old, new).Replace(benchConfig)
@@ -638,8 +637,8 @@ func (b *bench) replace(_, old, new string) {
 	b.Config.Sensors = cfg.Sensors
 }
 
-// siren adds an output that is on while its line is low, on a kernel that makes an input of
-// it when the agent crashes, and a config.txt.
+// siren adds an output that is on while its line is low, on a kernel that makes the line an
+// input when the agent crashes, and a config.txt.
 func (b *bench) siren(configTxt string) {
 	b.t.Helper()
 	b.plant("boot/firmware/config.txt", configTxt)
@@ -664,13 +663,14 @@ func TestAHealthySirenHasNoFault(t *testing.T) {
 	}
 	b := healthy(t)
 	b.siren("")
-	b.remove("boot") // no Raspberry Pi
+	b.remove("boot") // not a Raspberry Pi
 	for _, f := range b.findings() {
 		t.Errorf("%+v", f)
 	}
 }
 
-// FuzzConfigTxt has any text. A level is one of two words, of a line that a board has.
+// FuzzConfigTxt parses any text. A level is one of two words, for a line that a board can
+// have.
 func FuzzConfigTxt(f *testing.F) {
 	f.Add("gpio=22=op,dl\n[pi4]\ngpio=0-5,7=op,dh\ngpio=22=ip,pu")
 	f.Add("gpio=-5-99999999999=op,dl\ngpio==\ngpio=5-3=op,dh")
@@ -683,7 +683,7 @@ func FuzzConfigTxt(f *testing.F) {
 	})
 }
 
-// backlog makes a queue's file in which a reading of a client ID waits.
+// backlog creates a queue's file with a reading of a client ID.
 func (b *bench) backlog(name, clientID string) {
 	b.t.Helper()
 	path := b.path(name)
@@ -706,7 +706,7 @@ func (b *bench) backlog(name, clientID string) {
 	}
 }
 
-// damage makes a queue's file of which a byte in a reading is another.
+// damage creates a queue's file with a wrong byte in a reading.
 func (b *bench) damage() {
 	b.t.Helper()
 	b.backlog("state/queue.db", "porch")
@@ -736,13 +736,13 @@ func (b *bench) server(addr string) { b.configure("server: \"mqtt://" + addr + "
 
 func (b *bench) fake(f *fakeBroker) { b.server(f.start(b.t)) }
 
-// secure makes the broker one with TLS and a certificate as given.
+// secure starts a broker with TLS and the given certificate.
 func (b *bench) secure(c x509.Certificate) {
 	a := newAuthority(b.t)
 	b.configure(fmt.Sprintf("server: \"mqtts://%s\", tls: {ca: %s}", a.broker(b.t, c), a.path("ca.pem")))
 }
 
-// acl gives the broker an access list.
+// acl starts a broker with an access list.
 func (b *bench) acl(lines string) {
 	path := filepath.Join(b.dir, "acl")
 	write(b.t, path, lines+"\n")

@@ -10,19 +10,19 @@ import (
 	"testing"
 )
 
-// A fakeBroker does what Mosquitto cannot be set up to do. It knows as much of
-// MQTT as one session needs, and echoes what a session publishes to itself.
+// A fakeBroker does what Mosquitto cannot be configured to do. It implements the MQTT of
+// one session, and echoes what the session publishes.
 type fakeBroker struct {
-	denies  bool                                   // every subscription
+	denies  bool                                   // denies every subscription
 	private string                                 // a topic to which it denies subscriptions
-	closes  func(topic string, retained bool) bool // the connection, for such a message
+	closes  func(topic string, retained bool) bool // closes the connection for such a message
 	connack []byte                                 // properties of its answer to MQTT 5; nil: it refuses that
 
 	mu       sync.Mutex
 	retained map[string][]byte // by topic; guarded by mu
 }
 
-// start returns the address at which it listens until the end of the test.
+// start returns its address; it listens until the end of the test.
 func (b *fakeBroker) start(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func (b *fakeBroker) serve(conn net.Conn) {
 			return
 		}
 		switch head >> 4 {
-		case 1: // CONNECT; the level stands behind the name
+		case 1: // CONNECT; the level follows the name
 			switch v5 = body[6] == 5; {
 			case v5 && b.connack == nil:
 				conn.Write([]byte{0x20, 2, 0, 1})

@@ -19,8 +19,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// A bench is a healthy site in a folder: a Raspberry Pi with a door, a hygrometer
-// and a thermometer. Tests plant one fault in it.
+// A bench is a healthy site in a folder: a Raspberry Pi with a door, a climate sensor and a
+// thermometer. Tests add one fault to it.
 type bench struct {
 	t   *testing.T
 	dir string
@@ -37,10 +37,10 @@ sensors:
   meter: {kind: modbus, device: /dev/ttyUSB0, registers: {voltage: {address: 0}}}
 `
 
-// healthy makes a bench whose broker runs inside the agent.
+// healthy returns a bench whose broker runs inside the agent.
 func healthy(t *testing.T) *bench { return healthyWith(t, "server: embedded") }
 
-// healthyWith makes a bench with keys under mqtt.
+// healthyWith returns a bench with these keys under mqtt.
 func healthyWith(t *testing.T, mqtt string) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
@@ -94,7 +94,7 @@ func systemdSays(load, active, file, result string) string {
 	return fmt.Sprintf("LoadState=%s\nActiveState=%s\nUnitFileState=%s\nResult=%s", load, active, file, result)
 }
 
-// steady is a sensor that can be read.
+// steady is a sensor that can always be read.
 type steady struct{ spec sensors.Spec }
 
 func (s steady) Next(context.Context) (all []sensors.Sample, err error) {
@@ -142,7 +142,7 @@ func (b *bench) remove(name string) {
 	}
 }
 
-// mounted makes the kernel say what is mounted below the root.
+// mounted adds a line to mountinfo.
 func (b *bench) mounted(kind, at, options string) {
 	b.plant("proc/self/mountinfo", "22 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw\n"+
 		fmt.Sprintf("40 22 0:44 / %s rw,relatime - %s source %s\n", strings.ReplaceAll(at, " ", `\040`), kind, options))

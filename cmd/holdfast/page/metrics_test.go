@@ -15,7 +15,7 @@ var (
 	sampleForm = regexp.MustCompile(`^holdfast_[a-z_]+(\{` + label + `(,` + label + `)*\})? [-+.0-9a-zA-Z]+$`)
 )
 
-// TestMetricsFollowTheirFormats; build/page has promtool's opinion, too.
+// TestMetricsFollowTheirFormats; build/page also runs promtool.
 func TestMetricsFollowTheirFormats(t *testing.T) {
 	url, _ := running(t, config.Status{Listen: "127.0.0.1:0"}, &plainNode{})
 	for accept, open := range map[string]bool{

@@ -56,8 +56,8 @@ func (n *plainNode) Snapshot(bool) status.Snapshot {
 
 const goodToken = "0123456789abcdef"
 
-// running serves a page and returns the address of a browser; the page ends with the
-// test, and Serve has to return then.
+// running serves a page and returns its URL for a browser. The page ends with the test, and
+// Serve has to return then.
 func running(t *testing.T, opt config.Status, node Node) (url string, log *bytes.Buffer) {
 	t.Helper()
 	listening := make(chan string, 1)
@@ -112,7 +112,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 		{200, []string{"Host", "[::1]:80"}},
 		{200, []string{"Origin", "http://" + host}},
 		{200, []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}},
-		{200, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}}, // a link that was followed
+		{200, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}}, // a followed link
 		{403, []string{"Host", "evil.example"}},
 		{403, []string{"Host", "localhost.evil.example"}},
 		{403, []string{"Host", "127.0.0.1.evil.example:80"}},
@@ -124,7 +124,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 	} {
 		for _, path := range []string{"", "events", "metrics", "healthz", "status.json"} {
 			if c.code == 200 && path == "events" {
-				continue // it has no end
+				continue // the events never end
 			}
 			if code, body, _ := get(t, http.DefaultClient, url+path, c.header...); code != c.code {
 				t.Errorf("/%s with %q: %d %.60q, want %d", path, c.header, code, body, c.code)
@@ -151,7 +151,7 @@ func TestThePageIsReadOnly(t *testing.T) {
 	}
 }
 
-// secret writes a file that only we can read.
+// secret writes a file that only its owner can read.
 func secret(t *testing.T, name string, text []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -186,8 +186,8 @@ func TestTokenIsRequired(t *testing.T) {
 	}
 }
 
-// TestNetworkAccessNeedsTLSAndAToken has the page listen as a network would reach
-// it, with a certificate of its own.
+// TestNetworkAccessNeedsTLSAndAToken makes the page listen as for a network, with its own
+// certificate.
 func TestNetworkAccessNeedsTLSAndAToken(t *testing.T) {
 	made := httptest.NewUnstartedServer(nil)
 	made.StartTLS()
@@ -206,7 +206,7 @@ func TestNetworkAccessNeedsTLSAndAToken(t *testing.T) {
 	if !strings.HasPrefix(url, "https://") {
 		t.Fatalf("the page is at %s", url)
 	}
-	client := made.Client() // which trusts the certificate
+	client := made.Client() // it trusts the certificate
 	defer client.CloseIdleConnections()
 	if code, _, _ := get(t, client, url+"status.json"); code != http.StatusUnauthorized {
 		t.Errorf("without a token: %d", code)
@@ -333,7 +333,7 @@ func TestEventsSendASnapshotAndThenChanges(t *testing.T) {
 	if name != "snapshot" || len(first.Streams) != 2 || answer.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("first %s with %+v", name, first.Streams)
 	}
-	readEvent(t, r) // what the hub sees first is all new to it
+	readEvent(t, r) // the first snapshot of the hub contains everything
 	name, next := readEvent(t, r)
 	if name != "change" || len(next.Streams) != 1 || next.Streams[0].Name != "room" ||
 		next.Streams[0].Seq <= first.Streams[0].Seq {
@@ -342,7 +342,7 @@ func TestEventsSendASnapshotAndThenChanges(t *testing.T) {
 }
 
 func TestAUnixSocketServesThePage(t *testing.T) {
-	dir, err := os.MkdirTemp("", "hf") // a socket's path is bounded
+	dir, err := os.MkdirTemp("", "hf") // the length of a socket's path is limited
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +383,7 @@ func TestPortInUseIsAWarning(t *testing.T) {
 	}
 }
 
-// watcher tells when something was written.
+// watcher reports that something was written.
 type watcher struct {
 	io.Writer
 	written chan bool

@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
-// tree is a machine of files below /dev and /sys.
+// tree is a machine with files below /dev and /sys.
 func tree(t testing.TB, files map[string]string) *drivers.Hardware {
 	t.Helper()
 	root := t.TempDir()
@@ -49,7 +49,7 @@ func TestMachineIsShownAndItsYAMLPasses(t *testing.T) {
 		"sys/bus/iio/devices/iio:device0/in_temp_input":  "1",
 		"sys/bus/i2c/devices/i2c-1/name":                 "bcm2835 (i2c@7e804000)",
 		"sys/bus/i2c/devices/i2c-20/name":                "fef04500.i2c",
-		"dev/i2c-1":                                      "", "dev/i2c-20": "", // files, which are no bus
+		"dev/i2c-1":                                      "", "dev/i2c-20": "", // ordinary files instead of buses
 	})
 	out, err := run(t, h, false)
 	if err != nil {

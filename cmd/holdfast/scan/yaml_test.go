@@ -57,7 +57,7 @@ func TestYAMLPassesCheckAndIsComplete(t *testing.T) {
 	}
 }
 
-// What is a comment may be taken out of it.
+// The stanzas in comments pass the check too.
 func TestContactsInCommentsPassCheck(t *testing.T) {
 	commented := regexp.MustCompile(`(?m)^  # (contact_)`)
 	section := commented.ReplaceAllString(yaml(pi()), "  $1")
@@ -92,8 +92,8 @@ func TestTheOutputInCommentsPassesCheck(t *testing.T) {
 	}
 }
 
-// Every kind that the table has for an address makes a sensor that passes, or is
-// a comment because it needs more than a place; two never share an address.
+// Every kind that the table has for an address becomes a sensor that passes the check, or a
+// comment because it needs more keys; two sensors never share an address.
 func TestMostLikelyKindIsWrittenAndOthersAreListed(t *testing.T) {
 	var f findings
 	byAddress := map[uint16][]string{}
@@ -170,7 +170,7 @@ func TestIndistinguishableDeviceIsAComment(t *testing.T) {
 	}
 }
 
-// A kind that this version has is written, one that it has not is a comment.
+// A kind that this version has is written, one that it does not have is a comment.
 func TestKernelKindsAreWrittenIfAvailable(t *testing.T) {
 	f := findings{kernel: []subsystem{
 		{"w1", "", []scan.Device{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}},
@@ -197,7 +197,7 @@ func TestEmptyScanPassesCheck(t *testing.T) {
 	}
 }
 
-// Drivers, device trees and plugged devices call things what they like.
+// Drivers, device trees and plugged devices may have any names.
 func FuzzYAMLPasses(f *testing.F) {
 	f.Add("cpu_thermal", "temp1", "i2c-1/1-0044")
 	f.Add("agent", "null", "~")

@@ -16,8 +16,8 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// openTerminal returns the two ends of a pseudo-terminal: what a person types
-// into, and what a program reads from.
+// openTerminal returns the two ends of a pseudo-terminal: that of the user, and that of the
+// program.
 func openTerminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -107,7 +107,7 @@ func TestHostWithoutASchemeGetsASafeOne(t *testing.T) {
 	}
 }
 
-// session is one with flags, in a folder of its own.
+// session returns a session with flags, in its own folder.
 func session(t *testing.T, a Answers) *Session {
 	t.Helper()
 	given := map[string]bool{"client-id": a.ClientID != "", "server": true, "username": a.Username != ""}
@@ -133,8 +133,7 @@ func TestFileHasTheAnswers(t *testing.T) {
 	}
 }
 
-// TestExistingPasswordFileLeavesNoConfiguration: it may be another
-// program's.
+// TestExistingPasswordFileLeavesNoConfiguration: the file may belong to another program.
 func TestExistingPasswordFileLeavesNoConfiguration(t *testing.T) {
 	s := session(t, Answers{ClientID: "porch", Server: "mqtts://broker.example.com", Username: "porch",
 		Password: "new"})
@@ -151,8 +150,8 @@ func TestExistingPasswordFileLeavesNoConfiguration(t *testing.T) {
 	}
 }
 
-// FuzzDocumentPasses: whatever is answered, the file is refused before it is
-// written, or passes check and says the same.
+// FuzzDocumentPasses: for any answers, the file is refused before it is written, or it
+// passes the check with the same values.
 func FuzzDocumentPasses(f *testing.F) {
 	f.Add("porch", "broker.example.com", "user", true)
 	f.Add("a-b", "mqtt://10.0.0.1", "# {x: \"", false)

@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// A node is what the collector asks.
+// A node is the data source of the collector.
 type node struct {
 	clock  *clock.Timekeeper
 	stats  queue.Stats
@@ -225,7 +225,7 @@ func TestHistoryOfANewStreamIsShort(t *testing.T) {
 	var r ring
 	r.add(10*slotLength, 5)
 	r.add(12*slotLength, 7)
-	r.add(11*slotLength, 99) // an edge that was told late
+	r.add(11*slotLength, 99) // an edge that was reported late
 	text, err := json.Marshal(r.history(13))
 	if err != nil || string(text) != `{"step_s":40,"values":[5,null,7,null]}` {
 		t.Errorf("%s, %v", text, err)
@@ -237,7 +237,8 @@ func TestHistoryOfANewStreamIsShort(t *testing.T) {
 	}
 }
 
-// FuzzHistory: what is read from another program is what is written, or an error.
+// FuzzHistory: the JSON of another program is an error, or gives the same history when it
+// is written again.
 func FuzzHistory(f *testing.F) {
 	f.Add([]byte(`{"step_s":40,"values":[5,null,7.25]}`))
 	f.Add([]byte(`{"step_s":1e999,"values":[null,"x"]}`))

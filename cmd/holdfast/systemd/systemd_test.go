@@ -18,7 +18,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
-// A manager takes what is sent, as the service manager does.
+// A manager records the messages, in place of the service manager.
 type manager struct {
 	mu   sync.Mutex
 	sent []string
@@ -38,7 +38,7 @@ func newManager(timeout time.Duration) *manager {
 	return m
 }
 
-// take returns what was sent since the last call, and how often the watchdog was fed.
+// take returns the messages since the last call, and how often the watchdog was fed.
 func (m *manager) take() (states []string, fed int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,7 +53,7 @@ func (m *manager) take() (states []string, fed int) {
 	return states, fed
 }
 
-// running runs a Notifier with a watchdog of a minute in a bubble.
+// running runs a Notifier with a watchdog timeout of a minute in a synctest bubble.
 func running(t *testing.T, do func(m *manager)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestHangingLoopIsReportedAndStopsTheWatchdog(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
-				// at 15 s and 30 s; half a watchdog after its progress was due it ends
+				// at 15 s and 30 s; feeding stops half a timeout after the progress was due
 				if _, fed := m.take(); fed != 2 {
 					t.Errorf("fed %d times while %s hung", fed, name)
 				}
@@ -121,7 +121,7 @@ func TestHangingLoopIsReportedAndStopsTheWatchdog(t *testing.T) {
 	}
 }
 
-// The words for the state may need a lock that the loop holds.
+// The text of the state may need a lock that the loop holds.
 func TestHangingLoopIsReportedWhileDescribeBlocks(t *testing.T) {
 	running(t, func(m *manager) {
 		free := make(chan struct{}, 1) // a lock that lets the bubble's time pass
@@ -141,7 +141,7 @@ func TestHangingLoopIsReportedWhileDescribeBlocks(t *testing.T) {
 	})
 }
 
-// A restart cannot end what hangs in the kernel, and delivery goes on without it.
+// A restart cannot end a loop that is blocked in the kernel, and delivery works without it.
 func TestLoopBlockedInTheKernelIsReportedAndFed(t *testing.T) {
 	running(t, func(m *manager) {
 		m.watchdog.stuck = func() bool { return true }
@@ -197,7 +197,7 @@ func TestNotificationsAreInOrder(t *testing.T) {
 	})
 }
 
-// What a broker says may be in the words for the state.
+// The text of the state may contain an answer of the broker.
 func TestStatusTextCannotInjectCommands(t *testing.T) {
 	m := newManager(0)
 	m.Ready(func() string { return "not connected: go away\nMAINPID=1\r" + strings.Repeat("é", 500) })

@@ -15,15 +15,15 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
-// A machine has a package installed, a source, and an agent.
+// A machine has an installed package, a source, and an agent.
 type machine struct {
 	t         *testing.T
 	cache     string
 	installed string
-	source    string          // the newest version there
-	gone      bool            // the source has not got the installed version
+	source    string          // the newest version of the source
+	gone      bool            // the source does not have the installed version
 	delivers  map[string]bool // by version
-	refuses   map[string]bool // cannot be installed
+	refuses   map[string]bool // versions that cannot be installed
 	ran       []string
 	told      []Outcome
 }
@@ -139,7 +139,7 @@ func TestVersionThatCannotBeInstalledIsReverted(t *testing.T) {
 	}
 }
 
-// The power goes while a version is checked: the next run checks it.
+// The power fails while a version is checked: the next run checks it.
 func TestAnInterruptedUpdateIsChecked(t *testing.T) {
 	for _, delivers := range []bool{true, false} {
 		t.Run(fmt.Sprint(delivers), func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestNoUpdateWhileTheAgentDoesNotDeliver(t *testing.T) {
 	}
 }
 
-// The power went before the package that was downloaded was on disk: the name is there.
+// The power failed before the downloaded package was on disk: the file has its name.
 func TestEmptyPackageIsDownloadedAgain(t *testing.T) {
 	dir := newMachine(t).cache
 	synctest.Test(t, func(t *testing.T) {
@@ -207,7 +207,8 @@ func TestEmptyPackageIsDownloadedAgain(t *testing.T) {
 	})
 }
 
-// The clock was wrong by years when a version was refused: it is not left out for years.
+// The clock was wrong by years when a version was refused: the version must not be skipped
+// for years.
 func TestRefusalWithAFutureTimeIsIgnored(t *testing.T) {
 	m := newMachine(t)
 	if err := os.WriteFile(filepath.Join(m.cache, "refused-1.1"), nil, 0o600); err != nil {
