@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/access"
 )
 
-func TestADoorIsReadAsWritten(t *testing.T) {
+func TestDoorIsParsed(t *testing.T) {
 	cfg, err := Parse("f", []byte(`
 client_id: porch
 mqtt: {server: mqtt://b}
@@ -42,7 +42,7 @@ access:
 	}
 }
 
-func TestACardReaderIsAStreamOfNumbersThatGoesFirst(t *testing.T) {
+func TestCardReaderIsAnAlarmStreamOfNumbers(t *testing.T) {
 	for _, c := range []struct{ sensor, want string }{
 		{"{kind: lines, file: /run/card}", `access.front.reader: "card" is not an alarm: add alarm: true to sensors.card`},
 		{"{kind: lines, file: /run/card, states: [a, b], alarm: true}", `"card" has words`},
@@ -57,7 +57,7 @@ func TestACardReaderIsAStreamOfNumbersThatGoesFirst(t *testing.T) {
 	}
 }
 
-// TestADoorOpensWithOn: an output that is safe while it is on is open while it is off.
+// TestADoorOpensWithOn: an output whose safe level is on opens the door while it is off.
 func TestADoorOpensWithOn(t *testing.T) {
 	_, err := Parse("f", []byte("client_id: porch\nmqtt: {server: mqtt://b}\n"+
 		"sensors: {card: {kind: lines, file: /run/card, alarm: true}}\n"+

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestALPNIsANameAndForMQTTS(t *testing.T) {
+func TestALPNNeedsMQTTS(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	for keys, want := range map[string]string{
 		"server: mqtts://b, tls: {alpn: x-amzn-mqtt-ca}":   "",

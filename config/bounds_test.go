@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// floods are files of 1MiB that are nothing but mistakes.
+// floods are files of 1 MiB that contain only errors.
 func floods() map[string]string {
 	const head = "mqtt: {server: mqtt://b}\nsensors:\n"
 	repeat := func(one func(i int) string) string {
@@ -42,7 +42,7 @@ func floods() map[string]string {
 	}
 }
 
-func TestAFloodOfMistakesIsBounded(t *testing.T) {
+func TestNumberOfErrorsIsLimited(t *testing.T) {
 	for name, text := range floods() {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -65,7 +65,7 @@ func TestAFloodOfMistakesIsBounded(t *testing.T) {
 	}
 }
 
-// A key may have a line end in it; what is told of it is one line all the same.
+// A key may contain a line end; its error is one line all the same.
 func TestAnErrorIsOneLine(t *testing.T) {
 	_, err := read("mqtt: {server: mqtt://b}\nsensors:\n  \"a\\nf.yaml:1:1: all is well\": {kind: probe, x: 1}\n")
 	var all Errors

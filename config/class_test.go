@@ -10,9 +10,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 )
 
-// Every class of a meter, in each unit, is taken and reaches Home Assistant:
-// the total and the rate have classes that go with their units.
-func TestAMeterTakesItsClass(t *testing.T) {
+// Every class of a meter, in each unit, is accepted and reaches Home Assistant: the total
+// and the rate have classes that match their units.
+func TestMeterClassesAreAccepted(t *testing.T) {
 	for class, units := range map[string][]string{
 		"precipitation": {"mm", "in"}, "water": {"L", "m³"}, "gas": {"L", "m³"}, "volume": {"L", "m³"},
 		"energy": {"Wh", "kWh", "MWh"}, "reactive_energy": {"varh", "kvarh"},
@@ -37,7 +37,7 @@ func TestAMeterTakesItsClass(t *testing.T) {
 	}
 }
 
-func TestAClassAmongQuantitiesIsToldInItsPlace(t *testing.T) {
+func TestClassErrorHasItsPosition(t *testing.T) {
 	cfg, err := Parse("f", []byte(`client_id: c
 mqtt: {server: mqtt://b}
 home_assistant: {discovery: true}
@@ -58,8 +58,8 @@ sensors:
 	}
 }
 
-// What is suggested in the place of a size without a unit is not refused.
-func TestASuggestedSizeIsTaken(t *testing.T) {
+// The suggestion for a size without a unit is valid.
+func TestSuggestedSizeIsValid(t *testing.T) {
 	for _, number := range []string{"1", "0.2", "64", "256", "99999", "100000", "1048576", "67108864", "1000000000",
 		"1099511627776"} {
 		_, err := parse("f", []byte("mqtt: {server: mqtt://b}\nqueue: {max_size: "+number+"}"+oneDoor), testCatalog)
@@ -75,10 +75,10 @@ func TestASuggestedSizeIsTaken(t *testing.T) {
 	}
 }
 
-// TestDriversAndHomeAssistantHaveTheSameClasses compares the lists of classes that there are:
-// those that a contact takes are Home Assistant's, and those that the kinds have by
-// themselves are taken by it with their units. The rest of the file goes through
-// homeassistant.ClassProblem already.
+// TestDriversAndHomeAssistantHaveTheSameClasses compares the existing lists of classes: a
+// contact accepts only Home Assistant's classes, and Home Assistant accepts the default
+// classes of all kinds with their units. The others are checked by
+// homeassistant.ClassProblem.
 func TestDriversAndHomeAssistantHaveTheSameClasses(t *testing.T) {
 	const file = "client_id: c\nmqtt: {server: mqtt://b}\nsensors: {d: {kind: contact, gpio: 17, class: nothing}}"
 	_, err := Parse("f", []byte(file))

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-func TestCommandsSayHowOrdersAreChecked(t *testing.T) {
+func TestCommandsAreParsed(t *testing.T) {
 	if c := must(t, oneBroker+oneDoor).Uplink.Commands; c.MaxAge != 30*time.Second || c.Key != (mqtt.Secret{}) {
 		t.Errorf("without a key: %+v", c)
 	}
@@ -21,14 +21,14 @@ func TestCommandsSayHowOrdersAreChecked(t *testing.T) {
 	}
 }
 
-func TestAFolderIsNoKey(t *testing.T) {
+func TestKeyFileMustNotBeAFolder(t *testing.T) {
 	_, err := Parse("x", []byte(oneBroker+"commands: {key_file: /etc/}"+oneDoor))
 	if err == nil || !strings.Contains(err.Error(), "commands.key_file: is a folder") {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestAMaxAgeOutOfBoundsIsRefused(t *testing.T) {
+func TestMaxAgeOutOfRangeIsRefused(t *testing.T) {
 	for _, age := range []string{"0s", "999ms", "11m"} {
 		_, err := Parse("x", []byte(oneBroker+"commands: {max_age: "+age+"}"+oneDoor))
 		if err == nil || !strings.Contains(err.Error(), "commands.max_age: must be between 1s and 10m") {

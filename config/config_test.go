@@ -18,7 +18,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// must reads a file that is right.
+// must parses a valid file.
 func must(t *testing.T, text string) Config {
 	t.Helper()
 	cfg, err := read(text)
@@ -30,7 +30,7 @@ func must(t *testing.T, text string) Config {
 
 const oneDoor = "\nsensors: {door: {kind: door, gpio: 17}}\n"
 
-// board makes this machine one with a serial number; "" has none.
+// board makes this machine one with a serial number; "" means none.
 func board(t *testing.T, serial string) {
 	name := filepath.Join(t.TempDir(), "serial-number")
 	if serial != "" {
@@ -74,7 +74,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	}
 }
 
-func TestTheClientIDIsTheBoardsElseTheHosts(t *testing.T) {
+func TestDefaultClientIDIsFromTheBoardOrTheHost(t *testing.T) {
 	for _, c := range []struct{ serial, host, want string }{
 		{"10000000abcdef01\x00", "porch", "pi-abcdef01"},
 		{"abc\x00", "porch", "pi-abc"},
@@ -93,7 +93,7 @@ func TestTheClientIDIsTheBoardsElseTheHosts(t *testing.T) {
 	}
 }
 
-func TestEverythingThatIsWrittenIsTaken(t *testing.T) {
+func TestEveryKeyIsParsed(t *testing.T) {
 	got := must(t, `
 client_id: store-12
 mqtt:
@@ -187,7 +187,7 @@ sensors:
 	}
 }
 
-func TestAPasswordIsNamedAndNeverRead(t *testing.T) {
+func TestPasswordFileIsNotRead(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	text := "mqtt: {server: mqtt://b}" + oneDoor
@@ -198,7 +198,7 @@ func TestAPasswordIsNamedAndNeverRead(t *testing.T) {
 	defer func() { packagedPassword = before }()
 	packagedPassword = filepath.Join(t.TempDir(), "mqtt.password")
 	name := filepath.Join(dir, "mqtt.password")
-	// what the unit passes on without one
+	// set by the unit even without a credential
 	for file, text := range map[string]string{packagedPassword: "packaged", name: "\n"} {
 		if err := os.WriteFile(file, []byte(text), 0); err != nil {
 			t.Fatal(err)
@@ -215,7 +215,7 @@ func TestAPasswordIsNamedAndNeverRead(t *testing.T) {
 	}
 }
 
-func TestTheEmbeddedBrokerIsReachedWhereItListens(t *testing.T) {
+func TestEmbeddedBrokerHasItsAddress(t *testing.T) {
 	for _, c := range []struct{ keys, listen, server, file string }{
 		{"", "127.0.0.1:1883", "mqtt://127.0.0.1:1883", ""},
 		{"embedded: {listen: 'localhost:2883'}", "localhost:2883", "mqtt://localhost:2883", ""},
@@ -233,8 +233,8 @@ func TestTheEmbeddedBrokerIsReachedWhereItListens(t *testing.T) {
 	}
 }
 
-// The bounds of a queue depend on the board. Tests are about a large one, on
-// whatever they run, unless they say otherwise.
+// The limits of a queue depend on the board. Tests use those of a large board unless they
+// set another one.
 func init() { arch = "arm64" }
 
 func TestAQueueOn32BitARMFitsItsAddressSpace(t *testing.T) {
@@ -248,7 +248,7 @@ func TestAQueueOn32BitARMFitsItsAddressSpace(t *testing.T) {
 	}
 }
 
-func TestNoMistakeRepeatsASecret(t *testing.T) {
+func TestErrorsContainNoSecret(t *testing.T) {
 	for _, text := range []string{
 		"mqtt: {server: 'mqtts://u:s3cret@b'}", "mqtt: {server: 'u:s3cret@b:1'}",
 		"mqtt: {server: 'mqtt://u:s3cret/x@b'}",
@@ -301,7 +301,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestTheDrainIsPacedUnlessToldOtherwise(t *testing.T) {
+func TestDrainIsPacedByDefault(t *testing.T) {
 	for text, want := range map[string]int{"": uplink.AutoRate, "rate: auto": uplink.AutoRate, "rate: 0": 0,
 		"rate: 1000000": 1_000_000} {
 		cfg := must(t, "client_id: store\nmqtt: {server: embedded}\ndrain: {window: 20, "+text+"}\n"+

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-func TestCorrectionsAreTaken(t *testing.T) {
+func TestCorrectionsAreParsed(t *testing.T) {
 	cfg, err := Parse("f", []byte(`
 client_id: porch
 mqtt: {server: mqtt://b}
@@ -34,7 +34,7 @@ sensors:
 			{Reads: 74.2, Is: 75.5}}}, Precision: new(0)},
 		"room_temperature": {Correction: sensors.Correction{Offset: -0.4}, Precision: new(1)},
 		"room_pressure":    {Correction: sensors.Correction{Offset: 2}},
-		"level":            {}, // the kind's own scale and offset, which are not applied twice
+		"level":            {}, // the kind's own scale and offset must not be applied twice
 		"probe": {Correction: sensors.Correction{Points: []sensors.Point{{Reads: 0.5, Is: 0}, {Reads: 2, Is: 3},
 			{Reads: 2.5, Is: 5}}}},
 	}

@@ -12,8 +12,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Ten lines of aliases, each of ten of the line before, are ten billion words.
-func TestAliasesOfAliasesEndSoon(t *testing.T) {
+// Ten lines of aliases, each with ten aliases of the line before, would expand to ten
+// billion words.
+func TestAliasExpansionIsLimited(t *testing.T) {
 	for _, value := range []string{"words", "wave", "weights"} {
 		var b strings.Builder
 		b.WriteString("mqtt: {server: mqtt://b}\na0: &a0 [x]\n")
@@ -40,9 +41,9 @@ func TestTooManyValuesAreOneMistake(t *testing.T) {
 	}
 }
 
-// TestTwiceTheSensorsAreTwiceTheWork reads as many as a file holds, and half as
-// many: what is not linear takes a Pi Zero minutes.
-func TestTwiceTheSensorsAreTwiceTheWork(t *testing.T) {
+// TestParsingTimeIsLinear parses a file of maximum size and one of half the size: a
+// quadratic parser would take minutes on a Pi Zero.
+func TestParsingTimeIsLinear(t *testing.T) {
 	work := func(size int) float64 {
 		var b strings.Builder
 		for i := 0; b.Len() < size; i++ {
@@ -64,7 +65,7 @@ func TestTwiceTheSensorsAreTwiceTheWork(t *testing.T) {
 	}
 }
 
-func TestAnAliasOfItselfEnds(t *testing.T) {
+func TestRecursiveAliasIsRefused(t *testing.T) {
 	for _, text := range []string{
 		"sensors: &s {p: *s}", "sensors: {p: {kind: probe, wave: {bounds: &b [*b]}}}", "&r mqtt: &m {tls: *m}",
 		"sensors: {p: &p {kind: probe, nested: *p, wave: *p, weights: *p}}",
@@ -88,7 +89,7 @@ func TestAWholeNumberOfAnyUnitIsThatDuration(t *testing.T) {
 	})
 }
 
-func TestDistanceIsTheSameBothWays(t *testing.T) {
+func TestDistanceIsSymmetric(t *testing.T) {
 	word := rapid.StringMatching(`[a-d]{0,6}`)
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := word.Draw(t, "a"), word.Draw(t, "b")
@@ -99,7 +100,7 @@ func TestDistanceIsTheSameBothWays(t *testing.T) {
 	})
 }
 
-func TestTheWordThatWasMeantIsFound(t *testing.T) {
+func TestMisspeltWordGetsASuggestion(t *testing.T) {
 	keys := []string{"kind", "gpio", "pull", "normally", "debounce", "password_file", "i2c"}
 	for word, want := range map[string]string{
 		"debounse": "debounce", "debonuce": "debounce", "gipo": "gpio", "password": "password_file",
@@ -112,8 +113,8 @@ func TestTheWordThatWasMeantIsFound(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that no text makes the reader panic or take long, that a file
-// is right or has mistakes, and that each mistake has a place in it.
+// FuzzParse checks that no text makes the parser panic or take long, that a file is valid
+// or has errors, and that each error has a position.
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.yaml")
 	for _, name := range files {
@@ -137,7 +138,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		begin := time.Now()
-		Parse("f.yaml", data) // the kinds that ship
+		Parse("f.yaml", data) // with the real kinds
 		cfg, err := parse("f.yaml", data, testCatalog)
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("took %v", took)
@@ -150,7 +151,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, e := range err.(Errors) {
 			if strings.HasPrefix(e.Text, "and ") {
-				continue // how many more there are
+				continue // the number of further errors
 			}
 			if e.Line < 1 || e.Line > len(data)+1 || e.Col < 1 || e.Text == "" {
 				t.Errorf("no place: %+v", e)

@@ -84,8 +84,8 @@ sensors:
 	}
 }
 
-// A mistake in a source is told once: what is derived from it says nothing.
-func TestADerivedStreamIsSilentAboutAMistakeOfItsSource(t *testing.T) {
+// An error in a source is reported once: the derived stream does not repeat it.
+func TestSourceErrorIsReportedOnce(t *testing.T) {
 	for _, text := range []string{
 		"a: {kind: lm75, i2c: 1, adress: 0x48}\n  b: {kind: derived, sum: [a, c]}\n  c: {kind: lm75, i2c: 2}",
 		"a: {kind: derived, rate: {of: b, per: day}}\n  c: {kind: derived, rate: {of: a, per: hour}}\n" +

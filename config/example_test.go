@@ -6,8 +6,8 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// A file with three mistakes: all of them are reported at once, each with its
-// place and what to write instead.
+// A file with three errors: all of them are reported at once, each with its position and
+// the remedy.
 func ExampleParse() {
 	text := `client_id: porch
 mqtt: {server: mqtts://broker.example.com}
@@ -24,7 +24,7 @@ sensors:
 	// config.yaml:6:10: sensors.room: unknown key "knid" (did you mean "kind"?)
 }
 
-// What is valid becomes the options of the packages that the agent is made of.
+// A valid file becomes the options of the agent's packages.
 func ExampleParse_valid() {
 	text := `client_id: porch
 mqtt: {server: mqtts://broker.example.com}

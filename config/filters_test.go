@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-func TestFilterKeysAreTaken(t *testing.T) {
+func TestFilterKeysAreParsed(t *testing.T) {
 	got := must(t, `
 mqtt: {server: mqtt://b}
 sensors:

@@ -11,9 +11,8 @@ import (
 
 var update = flag.Bool("update", false, "write what is said now to testdata/*.txt")
 
-// Each testdata/X.yaml is a file that is wrong, and X.txt is all that is said
-// about it.
-func TestEveryMistakeIsSaidWithItsPlace(t *testing.T) {
+// Each testdata/X.yaml is an invalid file, and X.txt has all its errors.
+func TestEveryErrorHasItsPosition(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.yaml")
 	if len(files) == 0 {
 		t.Fatal("no files in testdata")

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 )
 
-func TestHomeAssistantIsToldNothingUnlessAsked(t *testing.T) {
+func TestDiscoveryIsOffByDefault(t *testing.T) {
 	for keys, want := range map[string]uplink.HomeAssistant{
 		"":                                  {Prefix: "homeassistant"},
 		"home_assistant: {discovery: true}": {Discovery: true, Prefix: "homeassistant"},
@@ -38,7 +38,7 @@ func TestHomeAssistantIsToldNothingUnlessAsked(t *testing.T) {
 	}
 }
 
-func TestHomeAssistantIsToldWhichOutputsTakeOrders(t *testing.T) {
+func TestDiscoveryHasOutputsThatTakeOrders(t *testing.T) {
 	const outputs = oneDoor + `
 outputs:
   siren: {gpio: GPIO22, class: siren, max_on: 3m, commands: true}
@@ -58,9 +58,9 @@ outputs:
 	}
 }
 
-// A class that Home Assistant does not have is a matter for Home Assistant
-// alone, and the agent starts.
-func TestAClassThatHomeAssistantRefusesIsAWarning(t *testing.T) {
+// A class that Home Assistant does not know affects only Home Assistant, so the agent
+// starts.
+func TestUnknownClassIsAWarning(t *testing.T) {
 	const sensors = "\nsensors:\n  gate: {kind: probe, class: gate}\n" +
 		"  tank: {kind: probe, class: distance}\n  room: {kind: room, i2c: 1}\n  level: {kind: probe}\n"
 	const file = "mqtt: {server: mqtt://b}\nhome_assistant: {discovery: %v}" + sensors
@@ -80,7 +80,7 @@ func TestAClassThatHomeAssistantRefusesIsAWarning(t *testing.T) {
 	}
 }
 
-func TestAnAnnouncementThatBrokersRefuseIsAMistake(t *testing.T) {
+func TestTooLargeAnnouncementIsAnError(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("mqtt: {server: mqtt://b}\nhome_assistant: {discovery: true}\nsensors:\n")
 	for i := range 2500 {

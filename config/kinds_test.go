@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// Kinds of our own, so that these tests speak about the reader alone: a door
-// that waits, a room that is measured, and a probe with every type of option.
+// Kinds for these tests, which are about the parser only: a door that reports events, a
+// room that is measured, and a probe with every type of option.
 var testKinds = map[string]func() drivers.Options{
 	"door":  func() drivers.Options { return &door{Debounce: 20 * time.Millisecond} },
 	"room":  func() drivers.Options { return &room{Address: 0x38} },
@@ -33,7 +33,7 @@ var testCatalog = catalog{
 
 func read(text string) (Config, error) { return parse("f.yaml", []byte(text), testCatalog) }
 
-// deaf is what no kind here does.
+// deaf implements Open, which no kind here uses.
 type deaf struct{}
 
 func (deaf) Open(context.Context, *drivers.Hardware) (sensors.Sensor, error) {

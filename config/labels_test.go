@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestPeopleCallThingsInTheirOwnWords: names and areas of any script reach the streams, the
-// node and Home Assistant, and no identifier changes.
-func TestPeopleCallThingsInTheirOwnWords(t *testing.T) {
+// TestDisplayNamesInAnyScript: names and areas in any script reach the streams, the node
+// and Home Assistant, and no identifier changes.
+func TestDisplayNamesInAnyScript(t *testing.T) {
 	const file = `
 client_id: porch
 name: 厨房
@@ -48,8 +48,8 @@ arming: {name: Alarmanlage, area: Flur}
 	}
 }
 
-// TestANameThatCannotBeShownIsAMistake: each is reported where it is written.
-func TestANameThatCannotBeShownIsAMistake(t *testing.T) {
+// TestUnprintableNameIsAnError: each error has the position of the name.
+func TestUnprintableNameIsAnError(t *testing.T) {
 	for text, want := range map[string]string{
 		`""`:                    "is empty: write a name, or leave the key out",
 		`"\u3000"`:              "is empty",
@@ -85,8 +85,8 @@ func TestANameThatCannotBeShownIsAMistake(t *testing.T) {
 	}
 }
 
-// TestStreamsTakeIdentifiersAndKeys: a wrong identifier is reported where it stands, in
-// both ways to write it.
+// TestStreamsTakeIdentifiersAndKeys: the error of an invalid identifier has its position,
+// in both notations.
 func TestStreamsTakeIdentifiersAndKeys(t *testing.T) {
 	for keys, want := range map[string]string{
 		"{level: deep}":                   "",

@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// TestAMistakeIsToldInItsPlace reads testdata/mistakes.txt: files with one
-// mistake each. A file begins with "=== WORDS", which what is told has to
-// contain, separated by " / "; ▸ stands where it is to be told, and \u{A0} for
-// a character that does not show. A file without mqtt or sensors gets them; one
-// that begins with "=== whole" does not, and "=== last" has no line end.
-func TestAMistakeIsToldInItsPlace(t *testing.T) {
+// TestErrorHasItsPosition reads testdata/mistakes.txt: files with one error each. A file
+// starts with "=== WORDS", which the message has to contain, separated by " / "; ▸ marks
+// its position, and \u{A0} is a character that is not visible. A file without mqtt or
+// sensors gets them; one that starts with "=== whole" does not, and "=== last" has no line
+// end.
+func TestErrorHasItsPosition(t *testing.T) {
 	data, err := os.ReadFile("testdata/mistakes.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -60,8 +60,8 @@ func inFile(text string) string {
 	return text
 }
 
-// oneMistake checks that a text has one mistake, at an offset, and that what is
-// told of it has some words.
+// oneMistake checks that a text has one error, at an offset, and that the message contains
+// some words.
 func oneMistake(t *testing.T, text string, at int, words []string) {
 	t.Helper()
 	_, err := Parse("f", []byte(text))

@@ -16,8 +16,8 @@ func outputStream(name, class string) sensors.Stream {
 		Quantity: sensors.Quantity{Name: "output", Class: class, States: []string{"off", "on"}}}
 }
 
-// TestOutputsAreReadAsWritten has every key once.
-func TestOutputsAreReadAsWritten(t *testing.T) {
+// TestOutputsAreParsed has every key once.
+func TestOutputsAreParsed(t *testing.T) {
 	cfg, err := Parse("f", []byte(`
 client_id: porch
 mqtt: {server: mqtt://b}
@@ -63,7 +63,7 @@ outputs:
 	}
 }
 
-func TestAnOutputThatNothingSwitchesIsAWarning(t *testing.T) {
+func TestUnusedOutputIsAWarning(t *testing.T) {
 	const file = `
 mqtt: {server: mqtt://b}
 sensors: {door: {kind: door, gpio: GPIO17}}

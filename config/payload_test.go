@@ -28,8 +28,9 @@ func TestPayloadOfAllAndOfOneSensor(t *testing.T) {
 	}
 }
 
-// TestASensorMayKeepItsHistoryBack: the key at the sensor counts, also when it is false.
-func TestASensorMayKeepItsHistoryBack(t *testing.T) {
+// TestPlainHistoryOfOneSensor: the key of the sensor overrides that of the file, even if it
+// is false.
+func TestPlainHistoryOfOneSensor(t *testing.T) {
 	cfg := must(t, "mqtt: {server: mqtt://b}\npayload: plain\nplain: {history: true}\n"+
 		"sensors: {door: {kind: door, gpio: 1, plain: {history: false}}}\n")
 	if got := cfg.Uplink.Formats.Of("door"); got != payload.Plain {
@@ -37,9 +38,9 @@ func TestASensorMayKeepItsHistoryBack(t *testing.T) {
 	}
 }
 
-// TestACardReaderWithPlainPayloadsIsWarnedOf: its readings are questions, and plain they
-// have no key that an answer could name.
-func TestACardReaderWithPlainPayloadsIsWarnedOf(t *testing.T) {
+// TestCardReaderWithPlainPayloadsIsAWarning: a back end answers a reading by its key, which
+// plain payloads do not have.
+func TestCardReaderWithPlainPayloadsIsAWarning(t *testing.T) {
 	text := func(keys string) string {
 		return "mqtt: {server: mqtt://b}\n" +
 			"sensors: {card: {kind: lines, file: /run/card, alarm: true" + keys + "}}\n" +

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestPrivateIsWhatNoPublicNetworkReaches(t *testing.T) {
+func TestPrivateAddressesAreRecognized(t *testing.T) {
 	for host, private := range map[string]bool{
 		"127.0.0.1": true, "127.3.2.1": true, "::1": true, "localhost": true, "LOCALHOST": true, "a.localhost": true,
 		"10.0.0.1": true, "172.16.0.1": true, "172.31.255.255": true, "192.168.1.2": true, "169.254.3.4": true,
@@ -25,8 +25,8 @@ func TestPrivateIsWhatNoPublicNetworkReaches(t *testing.T) {
 	}
 }
 
-// Wherever the password comes from, and only if there is one.
-func TestAPasswordDoesNotTravelInPlainText(t *testing.T) {
+// For every source of a password, and only if there is a password.
+func TestPasswordInPlainTextIsAnError(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	const open = "mqtt: {server: mqtt://broker.example.com"
 	must(t, open+"}"+oneDoor)

@@ -9,9 +9,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// The kinds that ship, with the example files of the documents as far as this
-// version goes.
-func TestTheExamplesAreTaken(t *testing.T) {
+// The real kinds, with the example files of the documents.
+func TestExamplesAreValid(t *testing.T) {
 	for name, want := range map[string][]string{
 		"smallest": {"door contact 0s routine", "humidity_humidity aht20 30s routine",
 			"humidity_temperature aht20 30s routine"},
@@ -78,8 +77,8 @@ sensors:
 	}
 }
 
-// A mistake inside a group is one mistake, and the group's own check adds none.
-func TestAMistakeIsSaidOnce(t *testing.T) {
+// An error inside a group is reported once, and the check of the group adds none.
+func TestErrorIsReportedOnce(t *testing.T) {
 	for stanza, want := range map[string]string{
 		"kind: simulated, wave: {quantity: q, period: 5}": `sensors.x.wave.period: "5" needs a unit: ms, s, m, h, d`,
 		"kind: simulated, waev: {quantity: q}":            `sensors.x: unknown key "waev" (did you mean "wave"?)`,
@@ -97,7 +96,7 @@ func TestAMistakeIsSaidOnce(t *testing.T) {
 	}
 }
 
-func TestTwoSensorsAtOnePlaceAreAMistakeHoweverItIsWritten(t *testing.T) {
+func TestTwoSensorsWithOneDeviceAreAnError(t *testing.T) {
 	_, err := Parse("f", []byte(`client_id: c
 mqtt: {server: mqtt://b}
 sensors:
@@ -114,7 +113,7 @@ sensors:
 	}
 }
 
-// TestOneBusHasOneSetting: instruments on a line differ in their unit_id alone.
+// TestOneBusHasOneSetting: instruments on one line differ only in their unit_id.
 func TestOneBusHasOneSetting(t *testing.T) {
 	_, err := Parse("f", []byte(`client_id: c
 mqtt: {server: mqtt://b}
@@ -134,8 +133,8 @@ sensors:
 	}
 }
 
-// One converter, four inputs: resistors and voltages as they are written.
-func TestInputsOfOneConverterAreTaken(t *testing.T) {
+// One converter with four inputs: resistors and voltages in their notations.
+func TestInputsOfOneConverterAreValid(t *testing.T) {
 	const head = "client_id: c\nmqtt: {server: mqtt://b}\nsensors:\n"
 	const good = `  zone1: {kind: ads1115, input: A0, loop: {pull_up: 1k, end_of_line: 1k, contact: 1k}, alarm: true}
   zone2: {kind: ads1115, input: A1, loop: {bands: {short: 300mV, closed: 1.2V, open: 2.4V}, debounce: 300ms}}
@@ -165,7 +164,7 @@ func TestInputsOfOneConverterAreTaken(t *testing.T) {
 	}
 }
 
-func TestAllThatIsWrongWithOneKeyIsSaid(t *testing.T) {
+func TestAllErrorsOfOneKeyAreReported(t *testing.T) {
 	_, err := Parse("f",
 		[]byte("mqtt: {server: mqtt://b}\nsensors: {x: {kind: hwmon, name: n, inputs: [a1, temp2, temp2]}}"))
 	if n := strings.Count(fmt.Sprint(err), "sensors.x.inputs: "); n != 2 {
@@ -180,15 +179,15 @@ func TestEveryOptionOfEveryKindCanBeFilled(t *testing.T) {
 		fields(reflect.ValueOf(opts).Elem(), known)
 		for key := range known {
 			for _, value := range []string{"1", "[1]", "{a: 1}", "", "{}"} {
-				// It panics where the decoder does not know the type.
+				// Parse panics if the decoder does not know the type.
 				Parse("f", fmt.Appendf(nil, "sensors: {x: {kind: %s, %s: %s}}", kind, key, value))
 			}
 		}
 	}
 }
 
-// A converter's inputs are no other part's, whichever stands first.
-func TestInputOfAPartThatIsAnotherIsRefused(t *testing.T) {
+// Inputs of a converter cannot belong to another part, whichever comes first.
+func TestConverterInputOfAnotherPartIsRefused(t *testing.T) {
 	text := "client_id: c\nmqtt: {server: mqtt://b}\nsensors:\n  a: {kind: tmp102}\n  b: {kind: ads1115, input: A0}\n"
 	want := "f:5:3: sensors.b: i2c-1 0x48 A0 belongs to sensors.a already (line 4)"
 	if _, err := Parse("f", []byte(text)); err == nil || err.Error() != want {

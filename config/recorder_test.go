@@ -12,7 +12,7 @@ database: "sqlite:/var/lib/holdfast-recorder/history.db"
 devices: {unknown: accept}
 `
 
-func TestRecorderOfTheContractIsRead(t *testing.T) {
+func TestRecorderFileOfTheContractIsParsed(t *testing.T) {
 	r, err := ParseRecorder("recorder.yaml", []byte(smallRecorder))
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +25,7 @@ func TestRecorderOfTheContractIsRead(t *testing.T) {
 	}
 }
 
-func TestRecorderMistakesHaveTheirPlace(t *testing.T) {
+func TestRecorderErrorsHaveTheirPosition(t *testing.T) {
 	for text, want := range map[string]string{
 		"mqtt: {server: mqtt://b}\n":                                        "client_id: is missing",
 		"client_id: r\nmqtt: {server: mqtt://b, password: x}\n":             `mqtt: unknown key "password"`,
@@ -75,7 +75,7 @@ func TestRecorderStatusHasTheChecksOfTheAgents(t *testing.T) {
 	}
 }
 
-func TestMistakesAboutNATSHaveTheirPlace(t *testing.T) {
+func TestNATSErrorsHaveTheirPosition(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"nats: {server: nats://127.0.0.1, share: g}",
 			"nats.share: recorders that share"},

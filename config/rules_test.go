@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/rules"
 )
 
-// reactionsBase is what the stanzas of rules and arming in these tests look at and drive.
+// reactionsBase has the streams and outputs that the rules and arming of these tests use.
 const reactionsBase = `client_id: c
 mqtt: {server: mqtt://b}
 sensors:
@@ -31,10 +31,10 @@ const reactionsOutputs = `outputs:
   fan: {kind: simulated, max_on: 1h, confirm: {stream: aux, is: closed}}
 `
 
-// TestABrokenReactionIsToldInItsPlace reads testdata/reactions.txt, which is written as
-// mistakes.txt is: at least 30 stanzas with one mistake each, and what is told of at least
-// 20 says what to write instead.
-func TestABrokenReactionIsToldInItsPlace(t *testing.T) {
+// TestReactionErrorsHaveTheirPosition reads testdata/reactions.txt, in the format of
+// mistakes.txt: at least 30 stanzas with one error each, of which at least 20 have a remedy
+// in their message.
+func TestReactionErrorsHaveTheirPosition(t *testing.T) {
 	data, err := os.ReadFile("testdata/reactions.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +65,8 @@ func TestABrokenReactionIsToldInItsPlace(t *testing.T) {
 	}
 }
 
-// TestRulesAndArmingAreReadAsWritten has every key once.
-func TestRulesAndArmingAreReadAsWritten(t *testing.T) {
+// TestRulesAndArmingAreParsed has every key once.
+func TestRulesAndArmingAreParsed(t *testing.T) {
 	cfg, err := Parse("f", []byte(reactionsBase+reactionsOutputs+`
 rules:
   intruder: {when: {door: open}, for: 0s, armed: [away, home], then: {siren: 3m}}
@@ -113,7 +113,7 @@ home_assistant: {discovery: true}
 	}
 }
 
-// conditions are streams and their words, one after the other.
+// conditions are alternately streams and states.
 func conditions(words ...string) (all []rules.Condition) {
 	for pair := range slices.Chunk(words, 2) {
 		all = append(all, rules.Condition{Stream: pair[0], Is: pair[1]})
@@ -121,7 +121,7 @@ func conditions(words ...string) (all []rules.Condition) {
 	return all
 }
 
-// TestAnArmingBlockHasDefaults: the keys may all be left out.
+// TestAnArmingBlockHasDefaults: all keys may be left out.
 func TestAnArmingBlockHasDefaults(t *testing.T) {
 	cfg, err := Parse("f", []byte(reactionsBase+"arming: {exit: 30s}\n"))
 	if err != nil {
@@ -136,8 +136,8 @@ func TestAnArmingBlockHasDefaults(t *testing.T) {
 	}
 }
 
-// TestAPanelWithoutACodeIsWarnedOf, where orders can disarm it.
-func TestAPanelWithoutACodeIsWarnedOf(t *testing.T) {
+// TestPanelWithoutACodeIsAWarning if orders can disarm it.
+func TestPanelWithoutACodeIsAWarning(t *testing.T) {
 	for block, want := range map[string]int{
 		"arming: {commands: true}\n":                                  1,
 		"arming: {commands: true}\ncommands: {key_file: /etc/k}\n":    0,
@@ -152,8 +152,8 @@ func TestAPanelWithoutACodeIsWarnedOf(t *testing.T) {
 	}
 }
 
-// TestTheNameOfThePanelsStreamIsTaken where there is a panel, and only there.
-func TestTheNameOfThePanelsStreamIsTaken(t *testing.T) {
+// TestNameOfThePanelsStreamIsReserved if there is a panel.
+func TestNameOfThePanelsStreamIsReserved(t *testing.T) {
 	text := strings.Replace(reactionsBase, "level:", "alarm:", 1)
 	if _, err := Parse("f", []byte(text)); err != nil {
 		t.Error(err)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What passes can be dialled: each of these either is a URL as Go's net takes
-// it, or is refused with what to write.
+// A valid server can be dialled: each of these is a URL that Go's net accepts, or is
+// refused with a remedy.
 func TestAddressesOfBrokers(t *testing.T) {
 	for text, want := range map[string]string{
 		"mqtt://broker":                      "mqtt://broker:1883",
@@ -69,9 +69,8 @@ func TestAddressesOfBrokers(t *testing.T) {
 	}
 }
 
-// Nothing that is said about a file repeats what may be a password, wherever a
-// person writes one.
-func TestNoMessageRepeatsASecret(t *testing.T) {
+// No message repeats a text that may be a password, wherever it is written in the file.
+func TestServerErrorsContainNoSecret(t *testing.T) {
 	const secret = "h7-s3cret"
 	for _, text := range []string{
 		"server: porch:SECRET", "server: SECRET", "server: 'porch:SECRET@broker'", "server: porch/SECRET",

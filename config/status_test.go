@@ -9,13 +9,13 @@ import (
 
 const oneBroker = "mqtt: {server: mqtt://127.0.0.1}\n"
 
-func TestTheStatusPageIsOffUnlessItIsAskedFor(t *testing.T) {
+func TestStatusPageIsOffByDefault(t *testing.T) {
 	if s := must(t, oneBroker+oneDoor).Status; s != nil {
 		t.Errorf("a page without a key: %+v", s)
 	}
 }
 
-func TestTheStatusPageIsServedWhereItIsSafe(t *testing.T) {
+func TestSafeStatusPageIsAccepted(t *testing.T) {
 	secret := mqtt.Secret{File: "/t", Key: "status.token_file"}
 	for keys, want := range map[string]Status{
 		"listen: '127.0.0.1:8080'":             {Listen: "127.0.0.1:8080"},
@@ -35,7 +35,7 @@ func TestTheStatusPageIsServedWhereItIsSafe(t *testing.T) {
 	}
 }
 
-func TestTheStatusPageIsRefusedWhereItIsNot(t *testing.T) {
+func TestUnsafeStatusPageIsRefused(t *testing.T) {
 	for keys, want := range map[string]string{
 		"listen: '0.0.0.0:8080'": "that needs status.token_file and status.tls; or " +
 			"listen on",

@@ -7,9 +7,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// TestSensorsHaveTheirStreamsInTheListOfAll, but for one with an alarm; what each has is
-// what the list says.
-func TestSensorsHaveTheirStreamsInTheListOfAll(t *testing.T) {
+// TestStreamsOfSensorsAreInTheList, except for one with an alarm; they equal those in the
+// list.
+func TestStreamsOfSensorsAreInTheList(t *testing.T) {
 	cfg, err := Parse("config.yaml", []byte(`
 client_id: porch
 mqtt: {server: "mqtt://127.0.0.1"}

@@ -9,10 +9,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// mutations are slips of the hand, each in one place of a line.
+// mutations are typing errors, each at one place of a line.
 var mutations = []struct {
 	name string
-	make func(line string) []string // the line with the slip at each place where it can be
+	make func(line string) []string // the line with the error at each possible place
 }{
 	{"a colon is missing", without(": ", " ")},
 	{"the blank after a colon is missing", without(": ", ":")},
@@ -36,7 +36,7 @@ var mutations = []struct {
 	}},
 }
 
-// without replaces each place of a part of the line in turn.
+// without replaces each occurrence of a part of the line in turn.
 func without(part, by string) func(string) []string {
 	return func(line string) (all []string) {
 		for i := range line {
@@ -48,7 +48,7 @@ func without(part, by string) func(string) []string {
 	}
 }
 
-func TestASlipIsToldOnItsLine(t *testing.T) {
+func TestSyntaxErrorHasItsLine(t *testing.T) {
 	total, wrong := 0, 0
 	for _, name := range []string{"larger", "kernel", "smallest"} {
 		data, err := os.ReadFile("testdata/good/" + name + ".yaml")

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAFileThatEverybodyCanChangeIsToldSo(t *testing.T) {
+func TestWorldWritableFileIsAWarning(t *testing.T) {
 	for _, c := range []struct {
 		file, folder os.FileMode
 		want         string
