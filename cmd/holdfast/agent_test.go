@@ -13,23 +13,22 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
-// An agent is the real program in a process of its own.
+// An agent is a process of the real program.
 type agent struct {
-	t    *testing.T
-	dir  string
-	env  []string // besides ours
-	cmd  *exec.Cmd
-	log  child.Log
-	errs *os.File // standard error, instead of log; nil: log
-	done bool
-	ill  bool // the test has made the machine so that the checks at the start find something
+	t              *testing.T
+	dir            string
+	env            []string // in addition to that of the test
+	cmd            *exec.Cmd
+	log            child.Log
+	errs           *os.File // standard error, instead of log; nil: log
+	done           bool
+	expectProblems bool // the checks at the start are expected to find a problem
 }
 
-// problemLogged is in the log for each finding of the checks at the start.
+// problemLogged is the log message of each finding of the checks at the start.
 const problemLogged = "something is wrong with this machine"
 
-// newAgent prepares an agent whose configuration is text, with %DIR% for a
-// folder of its own.
+// newAgent prepares an agent whose configuration is text, with %DIR% for its own folder.
 func newAgent(t *testing.T, text string) *agent {
 	t.Helper()
 	a := &agent{t: t, dir: t.TempDir()}
@@ -38,7 +37,7 @@ func newAgent(t *testing.T, text string) *agent {
 		if a.cmd != nil && !a.done {
 			a.kill()
 		}
-		if log := a.log.String(); strings.Contains(log, problemLogged) && !a.ill {
+		if log := a.log.String(); strings.Contains(log, problemLogged) && !a.expectProblems {
 			t.Error("the checks at the start find a problem that the test did not make")
 		}
 		if t.Failed() {
@@ -48,10 +47,10 @@ func newAgent(t *testing.T, text string) *agent {
 	return a
 }
 
-// impatient makes the agent wait 4 s at most between attempts to connect. The
-// back-off to a minute is tested in package uplink; a test that cuts the link ten
-// times would spend its minutes in it.
-func (a *agent) impatient() { a.env = append(a.env, retryEnv+"=4s") }
+// retrySoon limits the time between two attempts to connect to 4 s. The back-off of up to a
+// minute is tested in package uplink; a test that cuts the link ten times would wait for
+// minutes.
+func (a *agent) retrySoon() { a.env = append(a.env, retryEnv+"=4s") }
 
 func (a *agent) configPath() string { return filepath.Join(a.dir, "config.yaml") }
 
@@ -63,15 +62,15 @@ func (a *agent) configure(text string) {
 	}
 }
 
-// testVersion is the mqtt.version that the agents of the tests have; empty: the default,
-// which is 5 with the brokers of the tests. build/prove runs what concerns the link with
-// 3.1.1, too.
+// testVersion is the mqtt.version of the agents in these tests; empty: the default, which
+// is 5 with the brokers of the tests. build/prove also runs the tests of the link with
+// 3.1.1.
 var testVersion = os.Getenv("HOLDFAST_TEST_MQTT")
 
-// by5 says that the agents connect by MQTT 5.
+// by5 means that the agents connect with MQTT 5.
 var by5 = testVersion != "3.1.1"
 
-// withVersion is a configuration with that version, unless it names its own.
+// withVersion adds that version to a configuration, unless it has its own.
 func withVersion(text string) string {
 	if testVersion == "" || strings.Contains(text, "version:") {
 		return text
@@ -95,7 +94,7 @@ func (a *agent) start() {
 	}
 }
 
-// stop is SIGTERM, and the agent must take it well; kill is SIGKILL.
+// stop sends SIGTERM, and requires a clean exit; kill sends SIGKILL.
 func (a *agent) stop() {
 	a.t.Helper()
 	a.cmd.Process.Signal(syscall.SIGTERM)
@@ -113,7 +112,7 @@ func (a *agent) kill() {
 	a.cmd.Wait()
 }
 
-// written is how many bytes the process has caused to be written to disks.
+// written is the number of bytes that the process has caused to be written to disks.
 func (a *agent) written() (bytes int64) {
 	a.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", a.cmd.Process.Pid))

@@ -13,10 +13,10 @@ import (
 
 const blackHoleEnv = "HOLDFAST_TEST_BLACK_HOLE"
 
-// TestABlackHoleIsPassedInSmallPackets: between agent and broker a bridge drops
-// packets of more than 1,000 bytes, and no ICMP message says so. The birth of 20
-// sensors is the first that is larger. The test runs in network namespaces of its
-// own, for which no privilege is needed where user namespaces are allowed.
+// TestABlackHoleIsPassedInSmallPackets: between agent and broker a bridge drops packets of
+// more than 1,000 bytes without an ICMP message. The birth message of 20 sensors is the
+// first larger one. The test runs in its own network namespaces, which needs no privilege
+// where user namespaces are allowed.
 func TestABlackHoleIsPassedInSmallPackets(t *testing.T) {
 	minutesLong(t, false)
 	t.Parallel()
@@ -96,7 +96,7 @@ func passBlackHole(t *testing.T) {
 	})
 	downs := strings.Count(a.log.String(), "uplink down")
 	w := &wired{sub: sub, tap: newWiretap(0)}
-	w.more(t, "load", 350) // which takes longer than a stall lasts
+	w.more(t, "load", 350) // this takes longer than one stall
 	if more := strings.Count(a.log.String(), "uplink down") - downs; more > 0 {
 		t.Errorf("%d more connections ended", more)
 	}

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestWhatMosquittoDoesNotTakeIsSaid: in MQTT 3.1.1 it ends the connection
-// without a word, or resets it.
-func TestWhatMosquittoDoesNotTakeIsSaid(t *testing.T) {
+// TestRefusalsOfMosquittoAreExplained: with MQTT 3.1.1 Mosquitto closes or resets the
+// connection without an answer.
+func TestRefusalsOfMosquittoAreExplained(t *testing.T) {
 	t.Parallel()
 	c := newCA(t)
 	c.issue(t, "broker", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})

@@ -21,25 +21,25 @@ import (
 	mochipackets "github.com/mochi-mqtt/server/v2/packets"
 )
 
-// A cloud is what a hosted broker demands and refuses, by its documentation. The
-// documented file of docs/clouds.md has to get along with it. Zero is no demand.
+// A cloud has the documented requirements and limits of a hosted broker. The file in
+// docs/clouds.md has to work with it. Zero means no limit.
 type cloud struct {
 	heading  string // of its file in docs/clouds.md
-	host     string // in that file; the test puts this machine in its place
-	alpn     string // the protocol that TLS has to ask for
-	mutual   bool   // a client certificate is needed
-	user     string // the user name that CONNECT needs
+	host     string // in that file; the test replaces it by this machine
+	alpn     string // the required ALPN protocol
+	mutual   bool   // a client certificate is required
+	user     string // the user name that CONNECT must have
 	password string
-	noRetain bool   // the connection ends with a retained message, also a retained will
-	levels   int    // of a topic, at most
-	topic    int    // bytes of one, at most
-	payload  int    // bytes, at most
-	subs     int    // subscriptions of one client, at most
-	qos      byte   // at most
+	noRetain bool   // a retained message or will closes the connection
+	levels   int    // maximum levels of a topic
+	topic    int    // maximum bytes of a topic
+	payload  int    // maximum bytes of a payload
+	subs     int    // maximum subscriptions of one client
+	qos      byte   // maximum QoS
 	denied   string // a topic that the policy does not allow to publish to
 }
 
-// clouds: see docs/clouds.md for where each number is from.
+// clouds: docs/clouds.md has the source of each number.
 var clouds = []cloud{
 	{heading: "AWS IoT Core", host: "a1b2c3d4e5f6g7-ats.iot.eu-central-1.amazonaws.com:443",
 		alpn: "x-amzn-mqtt-ca", mutual: true, noRetain: true, levels: 8, topic: 256, payload: 128 << 10, subs: 50, qos: 1},
@@ -51,7 +51,7 @@ var clouds = []cloud{
 		user: "porch", password: "s3cret", payload: 1 << 20, levels: 10, subs: 10, qos: 2},
 }
 
-// A cloudBroker behaves so. Its fields below mu are guarded by it.
+// A cloudBroker has this behaviour. mu guards the fields below it.
 type cloudBroker struct {
 	mochi.HookBase
 	cloud
@@ -60,11 +60,11 @@ type cloudBroker struct {
 
 	mu       sync.Mutex
 	got      map[string][]string // payloads, by topic
-	refused  []string            // what it closed connections for
+	refused  []string            // why it closed connections
 	sessions int
 }
 
-// errCloud is why the broker closes a connection.
+// errCloud is the reason for closing a connection.
 var errCloud = errors.New("the service does not allow it")
 
 // startCloud starts the broker, with a certificate for localhost.
@@ -93,7 +93,7 @@ func startCloud(t *testing.T, c cloud, certs *ca) *cloudBroker {
 	return b
 }
 
-// tls is what the service demands of a handshake.
+// tls is the service's TLS configuration.
 func (b *cloudBroker) tls(t *testing.T, certs *ca) *tls.Config {
 	t.Helper()
 	c := b.cloud
@@ -110,8 +110,8 @@ func (b *cloudBroker) tls(t *testing.T, certs *ca) *tls.Config {
 		settings.ClientAuth, settings.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 		settings.ClientCAs.AddCert(certs.cert)
 	}
-	// All of them share addresses between their customers, whom the name in the
-	// handshake tells apart; AWS takes MQTT on 443 for HTTP without the protocol.
+	// All of these services use the same addresses for all customers and need the server name
+	// of the handshake; AWS takes MQTT on port 443 for HTTP without the ALPN protocol.
 	settings.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if hello.ServerName != "localhost" || c.alpn != "" && !slices.Contains(hello.SupportedProtos, c.alpn) {
 			b.refuse(fmt.Sprintf("TLS for %q with the protocols %q", hello.ServerName, hello.SupportedProtos))
@@ -125,13 +125,13 @@ func (b *cloudBroker) tls(t *testing.T, certs *ca) *tls.Config {
 // ID is the name of the hook.
 func (b *cloudBroker) ID() string { return "cloud" }
 
-// Provides says which events of the broker are wanted.
+// Provides reports which events the hook handles.
 func (b *cloudBroker) Provides(hook byte) bool {
 	return bytes.Contains([]byte{mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnSubscribe},
 		[]byte{hook})
 }
 
-// OnConnectAuthenticate lets in whom the service knows, under its client ID alone.
+// OnConnectAuthenticate accepts known users, with their own client ID only.
 func (b *cloudBroker) OnConnectAuthenticate(_ *mochi.Client, p mochipackets.Packet) bool {
 	c := p.Connect
 	switch {
@@ -149,7 +149,7 @@ func (b *cloudBroker) OnConnectAuthenticate(_ *mochi.Client, p mochipackets.Pack
 	return true
 }
 
-// OnACLCheck ends the connection for what is not below the client ID.
+// OnACLCheck closes the connection for a topic that is not below the client ID.
 func (b *cloudBroker) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	if !strings.HasPrefix(topic, "porch/") || write && topic == b.denied {
 		b.close(cl, "the topic "+topic)
@@ -158,7 +158,7 @@ func (b *cloudBroker) OnACLCheck(cl *mochi.Client, topic string, write bool) boo
 	return true
 }
 
-// OnSubscribe ends the connection for more subscriptions than a client may have.
+// OnSubscribe closes the connection if a client exceeds the limit of subscriptions.
 func (b *cloudBroker) OnSubscribe(cl *mochi.Client, p mochipackets.Packet) mochipackets.Packet {
 	if n := cl.State.Subscriptions.Len() + len(p.Filters); b.subs > 0 && n > b.subs {
 		b.close(cl, fmt.Sprintf("%d subscriptions", n))
@@ -166,7 +166,7 @@ func (b *cloudBroker) OnSubscribe(cl *mochi.Client, p mochipackets.Packet) mochi
 	return p
 }
 
-// OnPublish ends the connection for a message that is beyond a limit.
+// OnPublish closes the connection for a message that exceeds a limit.
 func (b *cloudBroker) OnPublish(cl *mochi.Client, p mochipackets.Packet) (mochipackets.Packet, error) {
 	levels := 1 + strings.Count(p.TopicName, "/")
 	switch {
@@ -196,21 +196,21 @@ func (b *cloudBroker) close(cl *mochi.Client, why string) {
 	cl.Stop(errCloud)
 }
 
-// payloads are what came on a topic.
+// payloads are the payloads of a topic.
 func (b *cloudBroker) payloads(topic string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.got[topic])
 }
 
-// complaints are what it closed connections for.
+// complaints are the reasons for closing connections.
 func (b *cloudBroker) complaints() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return strings.Join(b.refused, "; ")
 }
 
-// kick closes all connections without a word, as such services do when they move a
+// kick closes all connections without an answer, as such services do when they move a
 // client to another machine.
 func (b *cloudBroker) kick() {
 	for _, cl := range b.server.Clients.GetAll() {
@@ -218,8 +218,8 @@ func (b *cloudBroker) kick() {
 	}
 }
 
-// documented is the file of docs/clouds.md under a heading, for this broker, with a
-// sensor that is simulated.
+// documented is the file of docs/clouds.md under a heading, changed for this broker and a
+// simulated sensor.
 func (b *cloudBroker) documented(t *testing.T, certs *ca) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/clouds.md")
@@ -239,7 +239,7 @@ func (b *cloudBroker) documented(t *testing.T, certs *ca) string {
 		"\nqueue: {path: %DIR%/queue.db}\nsensors:\n  load: {kind: simulated, counter: {}, every: 100ms}\n"
 }
 
-// newCloudAgent has the certificates and the password that the documented files name.
+// newCloudAgent creates the certificates and the password that the documented files name.
 func newCloudAgent(t *testing.T, b *cloudBroker, certs *ca, text string) *agent {
 	t.Helper()
 	certs.issue(t, "porch", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
@@ -247,14 +247,14 @@ func newCloudAgent(t *testing.T, b *cloudBroker, certs *ca, text string) *agent 
 		t.Fatal(err)
 	}
 	a := newAgent(t, text)
-	a.impatient()
+	a.retrySoon()
 	a.env = append(a.env, "SSL_CERT_FILE="+certs.path("ca.pem")) // in place of the system's authorities
 	return a
 }
 
-// TestTheDocumentedFilesGetAlongWithSuchClouds: every reading arrives across a connection
-// that the service closes, and nothing is sent that it refuses.
-func TestTheDocumentedFilesGetAlongWithSuchClouds(t *testing.T) {
+// TestDocumentedFilesWorkWithSimulatedClouds: every reading arrives although the service
+// closes a connection, and nothing is sent that it refuses.
+func TestDocumentedFilesWorkWithSimulatedClouds(t *testing.T) {
 	for _, c := range clouds {
 		for _, version := range []string{"3.1.1", "5"} {
 			t.Run(c.heading+" "+version, func(t *testing.T) {
@@ -284,7 +284,7 @@ func TestTheDocumentedFilesGetAlongWithSuchClouds(t *testing.T) {
 	}
 }
 
-// checkLoad fails the test for a reading that is missing, of those that count.
+// checkLoad fails the test if a reading is missing.
 func (b *cloudBroker) checkLoad(t *testing.T) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -298,8 +298,8 @@ func (b *cloudBroker) checkLoad(t *testing.T) {
 	}
 }
 
-// TestACloudThatClosesForADeniedTopic: AWS IoT ends the connection for what its policy does
-// not allow. The log names the topic, and all other readings arrive.
+// TestACloudThatClosesForADeniedTopic: AWS IoT closes the connection for a topic that its
+// policy does not allow. The log names the topic, and all other readings arrive.
 func TestACloudThatClosesForADeniedTopic(t *testing.T) {
 	for _, version := range []string{"3.1.1", "5"} {
 		t.Run(version, func(t *testing.T) {
@@ -327,9 +327,9 @@ func TestACloudThatClosesForADeniedTopic(t *testing.T) {
 	}
 }
 
-// TestWhatTheCloudsDemandIsInTheFiles: without it the service refuses, so that the test
-// above proves something; and the log says what it is about.
-func TestWhatTheCloudsDemandIsInTheFiles(t *testing.T) {
+// TestCloudRequirementsAreInTheFiles: without each requirement the service refuses the
+// agent, which shows that the test above is effective; and the log names the reason.
+func TestCloudRequirementsAreInTheFiles(t *testing.T) {
 	for name, c := range map[string]struct {
 		cloud              cloud
 		without, said, log string

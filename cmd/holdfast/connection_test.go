@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// TestATakeOverIsToldByBothAndNotFought: two agents with one client ID.
-func TestATakeOverIsToldByBothAndNotFought(t *testing.T) {
+// TestTakeOverIsReportedByBothAgents: two agents have the same client ID.
+func TestTakeOverIsReportedByBothAgents(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "  load: {kind: simulated, counter: {}, every: 1s}\n")
@@ -50,8 +50,8 @@ func TestATakeOverIsToldByBothAndNotFought(t *testing.T) {
 	}
 }
 
-// TestTheNextServerTakesOver, and the first again when the second goes.
-func TestTheNextServerTakesOver(t *testing.T) {
+// TestAgentConnectsToTheNextServer, and to the first again when the second stops.
+func TestAgentConnectsToTheNextServer(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	brokers := []*mosquitto{startMosquitto(t, persistent), startMosquitto(t, persistent)}
@@ -74,7 +74,7 @@ func TestTheNextServerTakesOver(t *testing.T) {
 		}
 	}
 	a.stop()
-	brokers[1].start() // it may hold what it could not pass on before it was stopped
+	brokers[1].start() // it may have messages that it has not forwarded before it was stopped
 	eventually(t, time.Minute, "every reading has arrived at one broker or the other", func() bool {
 		seen, last := map[uint64]bool{}, uint64(0)
 		for _, s := range subs {
@@ -86,25 +86,24 @@ func TestTheNextServerTakesOver(t *testing.T) {
 	})
 }
 
-// A swamp is a tap that, once flooded, swallows everything and closes nothing.
-type swamp struct {
+// A droppingTap is a tap that, once enabled, drops everything and closes nothing.
+type droppingTap struct {
 	cable.Tap
-	flooded, ended chan struct{}
+	enabled, ended chan struct{}
 }
 
-func (s *swamp) swallow() {
+func (s *droppingTap) dropIfEnabled() {
 	select {
-	case <-s.flooded:
+	case <-s.enabled:
 		<-s.ended
 	default:
 	}
 }
 
-func (s *swamp) ToServer(data []byte) { s.swallow(); s.Tap.ToServer(data) }
-func (s *swamp) ToClient(data []byte) { s.swallow(); s.Tap.ToClient(data) }
+func (s *droppingTap) ToServer(data []byte) { s.dropIfEnabled(); s.Tap.ToServer(data) }
+func (s *droppingTap) ToClient(data []byte) { s.dropIfEnabled(); s.Tap.ToClient(data) }
 
-// TestAHalfOpenLinkIsFoundIn30Seconds at the default keepalive, also where
-// nothing is to be sent.
+// TestAHalfOpenLinkIsFoundIn30Seconds with the default keepalive, even if nothing is sent.
 func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
@@ -112,13 +111,13 @@ func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			broker, tap := startMosquitto(t, ""), newWiretap(0)
-			flooded, ended := make(chan struct{}), make(chan struct{})
+			enabled, ended := make(chan struct{}), make(chan struct{})
 			var dry atomic.Bool
 			c, err := cable.New(broker.addr, func() cable.Tap {
 				if dry.Load() {
 					return tap.tap()
 				}
-				return &swamp{tap.tap(), flooded, ended}
+				return &droppingTap{tap.tap(), enabled, ended}
 			}, cable.Link{})
 			if err != nil {
 				t.Fatal(err)
@@ -133,7 +132,7 @@ func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
 			eventually(t, time.Minute, "a reading", func() bool { return sub.count("store/load") > 0 })
 			time.Sleep(3 * time.Second)
 			dry.Store(true)
-			close(flooded)
+			close(enabled)
 			began := time.Now()
 			eventually(t, 33*time.Second, "the link is found dead (in 30 s, and what a busy machine adds)",
 				func() bool {
@@ -148,8 +147,8 @@ func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
 	}
 }
 
-// TestALateWillIsCorrectedOnMosquitto: the will of a connection that is found
-// dead when the agent is long back.
+// TestALateWillIsCorrectedOnMosquitto: the will of an earlier connection is published after
+// the agent has reconnected.
 func TestALateWillIsCorrectedOnMosquitto(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "")
@@ -161,7 +160,7 @@ func TestALateWillIsCorrectedOnMosquitto(t *testing.T) {
 	}
 	w.agent.configure(fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\", bind: lo}\nqueue: {path: "+
 		"%%DIR%%/queue.db}\n"+
-		"sensors:\n  load: {kind: simulated, counter: {}, every: 1s}\n", w.broker.addr)) // past the cable
+		"sensors:\n  load: {kind: simulated, counter: {}, every: 1s}\n", w.broker.addr)) // not through the cable
 	w.agent.start()
 	eventually(t, time.Minute, "online", func() bool { return w.sub.last("/agent/status").raw == "online" })
 	w.cable.Cut()

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDemoLosesNothing is what a newcomer sees first.
+// TestDemoLosesNothing runs the demo as a new user would.
 func TestDemoLosesNothing(t *testing.T) {
 	takesLong(t)
 	t.Parallel()

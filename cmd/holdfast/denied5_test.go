@@ -15,10 +15,10 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// A topicTap counts what an agent publishes by MQTT 5, by topic. Its connections follow
-// each other, so they share the bytes of a packet that is not whole yet.
+// A topicTap counts what an agent publishes with MQTT 5, by topic. Its connections follow
+// each other, so they can share the buffer of an incomplete packet.
 type topicTap struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	rest    []byte
 	topics  map[string]int
 	aliases map[uint16]string // of the connection
@@ -44,8 +44,8 @@ func (c *topicTap) ToServer(data []byte) {
 	})
 }
 
-// topicLocked is the topic of a PUBLISH, also where it has an alias alone: the agent puts
-// that in front of the other properties.
+// topicLocked is the topic of a PUBLISH, even if it has only an alias: the agent writes the
+// alias before other properties.
 func (c *topicTap) topicLocked(head byte, body []byte) string {
 	n := int(binary.BigEndian.Uint16(body))
 	topic, rest := string(body[2:2+n]), body[2+n:]
@@ -68,11 +68,10 @@ func (c *topicTap) count(topic string) int {
 	return c.topics[topic]
 }
 
-// TestADenialIsNamedAtOnceWithMQTT5: Mosquitto answers a publish that its access list
-// denies with reason 0x87. The backlog is held at the first answer, the log names the
-// topic, and no canary is published to try it out; when the access list allows it, every
-// reading arrives.
-func TestADenialIsNamedAtOnceWithMQTT5(t *testing.T) {
+// TestMQTT5DenialIsReportedAtOnce: Mosquitto answers a denied publish with reason 0x87. The
+// backlog is held at the first answer, the log names the topic, and no canary is published;
+// when the access list allows the topic, every reading arrives.
+func TestMQTT5DenialIsReportedAtOnce(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	a := newACL(t, "read")
@@ -98,7 +97,7 @@ func TestADenialIsNamedAtOnceWithMQTT5(t *testing.T) {
 	}
 	a.allow("readwrite")
 	w.broker.cmd.Process.Signal(syscall.SIGHUP)
-	w.arrivedWhole(t, "load") // it tries again after a minute
+	w.arrivedWhole(t, "load") // the agent tries again after a minute
 	w.arrivedWhole(t, "gate")
 	w.agent.stop()
 	if n := tap.count("store/agent/canary"); n > 0 {
@@ -109,8 +108,7 @@ func TestADenialIsNamedAtOnceWithMQTT5(t *testing.T) {
 	}
 }
 
-// between is the time from the first line of a log with some words to the first one with
-// others.
+// between is the time from the first log line with one text to the first with another.
 func between(t *testing.T, log, from, to string) time.Duration {
 	t.Helper()
 	at := func(words string) (when time.Time, err error) {

@@ -17,8 +17,8 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// An acl is what an agent, which has no user name, may do with a broker. The
-// recorder may do everything.
+// An acl has the rights of an agent, which has no user name, at a broker. The recorder may
+// do everything.
 type acl struct {
 	t    *testing.T
 	path string
@@ -38,7 +38,7 @@ func (a *acl) allow(agents string) {
 	}
 }
 
-// guarded is wired, with a broker that has an access list. It acknowledges what it
+// guarded is wired with a broker that has an access list. The broker acknowledges what it
 // denies.
 func guarded(t *testing.T, a *acl, sensors string) *wired {
 	t.Helper()
@@ -63,12 +63,14 @@ func (w *wired) guardedConfig(keys, sensors string) string {
 		"%%DIR%%/queue.db}\nsensors:\n%s", w.cable.Addr(), keys, sensors)
 }
 
-// arrivedWhole waits until a stream has arrived from its first reading up to one
-// that was made later than now: nothing is lost, whatever was acknowledged.
+// arrivedWhole waits until a stream has arrived completely, up to a reading that is newer
+// than now: nothing is lost, whatever was acknowledged.
 func (w *wired) arrivedWhole(t *testing.T, stream string) {
 	t.Helper()
 	now := time.Now()
-	eventually(t, 3*time.Minute, stream+" is live", func() bool { return w.sub.last("store/"+stream).TS > now.UnixMilli() })
+	eventually(t, 3*time.Minute, stream+" is live", func() bool {
+		return w.sub.last("store/"+stream).TS > now.UnixMilli()
+	})
 	seen, last := map[uint64]bool{}, uint64(0)
 	for _, a := range w.sub.on("store/" + stream) {
 		seen[a.Seq], last = true, max(last, a.Seq)
@@ -84,7 +86,7 @@ const heldSensors = `
 `
 
 // TestADeniedBacklogIsKept: with MQTT 3.1.1 Mosquitto acknowledges what its access list
-// denies; with 5 it says so, and nothing but that proves anything.
+// denies; with 5 it sends a reason code, so an acknowledgement is a proof.
 func TestADeniedBacklogIsKept(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
@@ -110,7 +112,7 @@ func TestADeniedBacklogIsKept(t *testing.T) {
 	}
 	a.allow("readwrite")
 	w.broker.cmd.Process.Signal(syscall.SIGHUP)
-	w.arrivedWhole(t, "load") // it tries again after a minute
+	w.arrivedWhole(t, "load") // the agent tries again after a minute
 	w.arrivedWhole(t, "gate")
 	w.agent.stop()
 	if n := strings.Count(w.agent.log.String(), "level=ERROR"); n != 1 {
@@ -118,8 +120,8 @@ func TestADeniedBacklogIsKept(t *testing.T) {
 	}
 }
 
-// TestAnAccountThatMayOnlyWrite cannot prove that it may: alarms go, and health
-// says that the rest is held, until mqtt.prove_publish is false.
+// TestAnAccountThatMayOnlyWrite cannot prove that it may publish: alarms are sent, and
+// health reports that the rest is held, until mqtt.prove_publish is false.
 func TestAnAccountThatMayOnlyWrite(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
@@ -153,7 +155,7 @@ func TestAnAccountThatMayOnlyWrite(t *testing.T) {
 	w.agent.stop()
 }
 
-// rules writes an access list of the agent's own, line by line.
+// rules writes the access list of the agent, line by line.
 func (a *acl) rules(lines ...string) {
 	a.t.Helper()
 	text := strings.Join(lines, "\n") + "\nuser recorder\ntopic readwrite #\n"
@@ -164,8 +166,8 @@ func (a *acl) rules(lines ...string) {
 
 func (w *wired) reloadACL() { w.broker.cmd.Process.Signal(syscall.SIGHUP) }
 
-// accounted fails unless each reading of a stream, up to the last that arrived,
-// has arrived or lies in a gap that was declared. It returns how many lie in gaps.
+// accounted fails unless each reading of a stream, up to the last that arrived, has arrived
+// or is in a declared gap. It returns the number of readings in gaps.
 func (w *wired) accounted(t *testing.T, stream string) (declared int) {
 	t.Helper()
 	seen, last := map[uint64]bool{}, uint64(0)
@@ -199,8 +201,8 @@ func (w *wired) accounted(t *testing.T, stream string) (declared int) {
 	return declared
 }
 
-// TestAStreamThatTheAccessListDeniesIsKept: the canary and the other streams get
-// through, and Mosquitto acknowledges what it drops.
+// TestAStreamThatTheAccessListDeniesIsKept: the canary and the other streams arrive, and
+// Mosquitto acknowledges what it drops.
 func TestAStreamThatTheAccessListDeniesIsKept(t *testing.T) {
 	minutesLong(t, true)
 	t.Parallel()
@@ -219,7 +221,7 @@ func TestAStreamThatTheAccessListDeniesIsKept(t *testing.T) {
 	}
 	a.allow("readwrite")
 	w.reloadACL()
-	w.arrivedWhole(t, "load") // it is tried once a minute
+	w.arrivedWhole(t, "load") // the agent tries once a minute
 	w.agent.stop()
 	if log := w.agent.log.String(); strings.Count(log, "level=ERROR") != 1 ||
 		!strings.Contains(log, "topic=store/load") {
@@ -227,8 +229,7 @@ func TestAStreamThatTheAccessListDeniesIsKept(t *testing.T) {
 	}
 }
 
-// TestReadingTopicsThatAreDeniedLoseNothing: states and health look well, and no
-// reading gets through.
+// TestReadingTopicsThatAreDeniedLoseNothing: states and health arrive, and no reading does.
 func TestReadingTopicsThatAreDeniedLoseNothing(t *testing.T) {
 	minutesLong(t, false)
 	t.Parallel()
@@ -261,8 +262,9 @@ func TestReadingTopicsThatAreDeniedLoseNothing(t *testing.T) {
 	w.agent.stop()
 }
 
-// TestARightThatIsRevokedInMidSessionIsNoticed: for 70 seconds, by a SIGHUP of the
-// broker. What it acknowledged and dropped meanwhile is declared or kept.
+// TestARightThatIsRevokedInMidSessionIsNoticed: the right is revoked for 70 seconds, by a
+// SIGHUP of the broker. What the broker acknowledged and dropped meanwhile is declared or
+// kept.
 func TestARightThatIsRevokedInMidSessionIsNoticed(t *testing.T) {
 	minutesLong(t, false)
 	t.Parallel()
@@ -289,9 +291,9 @@ func TestARightThatIsRevokedInMidSessionIsNoticed(t *testing.T) {
 	w.agent.stop()
 }
 
-// TestABrokerThatResetsForADeniedStream: with max_queued_messages 0, Mosquitto
-// 2.0.11 resets the connection for a publish that is denied. The stream is held,
-// and the others go on.
+// TestABrokerThatResetsForADeniedStream: with max_queued_messages 0, Mosquitto 2.0.11
+// resets the connection for a denied publish. The stream is held, and the others are
+// delivered.
 func TestABrokerThatResetsForADeniedStream(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
@@ -299,7 +301,7 @@ func TestABrokerThatResetsForADeniedStream(t *testing.T) {
 	a.rules("topic readwrite store/agent/#", "topic readwrite store/+/state", "topic readwrite store/gate")
 	w := guardedBy(t, a, "max_queued_messages 0", heldSensors)
 	w.agent.start()
-	eventually(t, comesBack, "health names the stream that is held", func() bool {
+	eventually(t, reconnectLimit, "health names the stream that is held", func() bool {
 		var health struct{ Refused []string }
 		json.Unmarshal([]byte(w.sub.last("store/agent/health").raw), &health)
 		return slices.Equal(health.Refused, []string{"load"})

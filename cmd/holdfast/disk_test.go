@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// A card is a file system of its own with the agent's state on it.
+// A card is a separate file system with the agent's state.
 type card struct {
 	t    *testing.T
-	dir  string // where it is mounted
+	dir  string // the mount point
 	loop string // the loop device
 }
 
-// newCard makes one of 16 MiB, as root: CI is root. Its file system turns
-// read-only when it finds an error, as that of a Pi does.
+// newCard creates a card of 16 MiB. It needs root, which CI has. The file system becomes
+// read-only after an error, like that of a Pi.
 func newCard(t *testing.T) *card {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,7 +54,7 @@ func (c *card) must(command string, args ...string) string {
 	return string(out)
 }
 
-// fail makes the file system find an error.
+// fail makes the kernel find an error of the file system.
 func (c *card) fail() {
 	c.t.Helper()
 	if err := os.WriteFile("/sys/fs/ext4/"+c.loop+"/trigger_fs_error", []byte("1"), 0); err != nil {
@@ -76,15 +76,15 @@ func (c *card) fill() {
 	}
 }
 
-// freeze makes every write wait, until the function that it returns is called.
+// freeze blocks all writes until the returned function is called.
 func (c *card) freeze() (thaw func()) {
 	c.must("fsfreeze", "--freeze", c.dir)
 	return func() { exec.Command("fsfreeze", "--unfreeze", c.dir).Run() }
 }
 
-// TestNoStateOfTheDiskHoldsReadingsUp breaks the disk in an outage. What comes
-// then is delivered, at once and after a reload, and SIGTERM ends the agent.
-func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
+// TestNoDiskFaultDelaysReadings breaks the disk during an outage. Later readings are
+// delivered without delay and after a reload, and SIGTERM ends the agent.
+func TestNoDiskFaultDelaysReadings(t *testing.T) {
 	takesLong(t)
 	queue := func(c *card) string { return filepath.Join(c.dir, "state", "queue.db") }
 	for name, breakIt := range map[string]func(c *card) (mend func()){
@@ -117,12 +117,12 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.agent.configure(strings.Replace(string(config), w.agent.dir+"/queue.db", queue(c), 1))
-			w.agent.impatient()
-			w.agent.ill = true // the card is smaller than queue.max_size
+			w.agent.retrySoon()
+			w.agent.expectProblems = true // the card is smaller than queue.max_size
 			w.agent.start()
 			w.live(t, "load")
 			w.cable.Pull()
-			time.Sleep(8 * time.Second) // a part of it is on disk
+			time.Sleep(8 * time.Second) // part of the backlog is on disk
 			mend := breakIt(c)
 			if mend == nil {
 				mend = func() {}
@@ -140,7 +140,8 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 				})
 			}
 			boot := w.sub.last("store/load").Boot
-			// The queue's keys: it is closed, and opened again with what it could not write.
+			// The keys of the queue change: it is closed, and opened again with what it could not
+			// write.
 			w.agent.reload(func(text string) string {
 				return strings.Replace(text, "queue: {", "queue: {sync_every: 4s, ", 1)
 			})
@@ -151,7 +152,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 
 			asked := time.Now()
 			w.agent.cmd.Process.Signal(syscall.SIGTERM)
-			if name == "hangs" { // the kernel keeps the process until the disk answers; the agent has ended
+			if name == "hangs" { // the agent has ended, but the kernel keeps the process until the disk answers
 				eventually(t, time.Minute, "the agent says that it ends", func() bool {
 					return strings.Contains(w.agent.log.String(),
 						"the disk hangs: what was in memory only could not be written")
@@ -159,7 +160,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 				mend()
 			}
 			dead := time.AfterFunc(30*time.Second, func() { w.agent.cmd.Process.Kill() })
-			w.agent.cmd.Wait() // the status may say what could not be kept
+			w.agent.cmd.Wait() // the exit status may report unwritten readings
 			dead.Stop()
 			w.agent.done = true
 			if d := time.Since(asked); d > 10*time.Second {
@@ -173,7 +174,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 	}
 }
 
-// TestBacklogIsSentFromACardThatCannotBeWritten: the agent starts on it.
+// TestBacklogIsSentFromACardThatCannotBeWritten starts the agent on such a card.
 func TestBacklogIsSentFromACardThatCannotBeWritten(t *testing.T) {
 	takesLong(t)
 	for name, breakIt := range map[string]func(c *card){
@@ -192,8 +193,8 @@ func TestBacklogIsSentFromACardThatCannotBeWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.agent.configure(strings.Replace(string(config), w.agent.dir+"/queue.db", c.dir+"/queue.db", 1))
-			w.agent.impatient()
-			w.agent.ill = true
+			w.agent.retrySoon()
+			w.agent.expectProblems = true
 			w.cable.Pull()
 			w.agent.start()
 			time.Sleep(8 * time.Second)
@@ -202,7 +203,7 @@ func TestBacklogIsSentFromACardThatCannotBeWritten(t *testing.T) {
 			w.agent.start()
 			w.cable.Plug()
 			for _, stream := range []string{"load", "gate"} { // the newest of the backlog may be less than a second old
-				eventually(t, comesBack, stream+" of both starts", func() bool {
+				eventually(t, reconnectLimit, stream+" of both starts", func() bool {
 					starts := map[string]bool{}
 					for _, m := range w.sub.on("store/" + stream) {
 						starts[m.Boot] = true

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestAQueueInMemoryIsAProblemInHealth: the checks at the start of the agent find
-// it, and the broker is told.
+// TestAQueueInMemoryIsAProblemInHealth: the checks at the start find it, and it is
+// published.
 func TestAQueueInMemoryIsAProblemInHealth(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("/dev/shm", "holdfast") // a tmpfs on every Linux
@@ -20,7 +20,7 @@ func TestAQueueInMemoryIsAProblemInHealth(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	w := wire(t, startMosquitto(t, ""), 0, "")
-	w.agent.ill = true
+	w.agent.expectProblems = true
 	w.agent.configure(fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %s/queue.db}\n"+
 		"sensors:\n  load: {kind: simulated, counter: {}, every: 100ms}\n", w.cable.Addr(), dir))
 	w.agent.start()
@@ -33,9 +33,9 @@ func TestAQueueInMemoryIsAProblemInHealth(t *testing.T) {
 	w.agent.stop()
 }
 
-// TestTheDoctorFindsNothingAtAHealthySite: before the agent runs, and while it
-// runs, whose session goes on.
-func TestTheDoctorFindsNothingAtAHealthySite(t *testing.T) {
+// TestDoctorFindsNoFaultAtAHealthySite: before the agent runs, and while it runs, without
+// ending its session.
+func TestDoctorFindsNoFaultAtAHealthySite(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "")
 	w.agent.configure(fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
@@ -56,8 +56,7 @@ func TestTheDoctorFindsNothingAtAHealthySite(t *testing.T) {
 	w.agent.stop()
 }
 
-// doctor runs the command on the configuration of the agent. It has to find
-// nothing.
+// doctor runs the command with the configuration of the agent. It must find nothing.
 func (w *wired) doctor() string {
 	w.agent.t.Helper()
 	cmd := exec.Command(os.Args[0], "doctor", "-c", w.agent.configPath())

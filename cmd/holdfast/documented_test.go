@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	// documented finds command lines in documents: in code spans, behind a prompt, or
-	// indented. What stands behind two spaces is said about them.
+	// documented finds command lines in documents: in code spans, after a prompt, or indented.
+	// Text after two spaces is a comment.
 	documented = regexp.MustCompile("(?m)(?:`|^\\$ (?:sudo )?|^    (?:sudo )?)holdfast " +
 		"([a-z](?:[^ `\\n&|>;]| [^ `\\n&|>;])*)")
 	flagInHelp = regexp.MustCompile(`(?m)^ +-([a-z][a-z-]*)`)
 )
 
-// verbsOf are the words of which one may follow a command; none if it takes no verb.
+// verbsOf are the verbs of a command; none if it takes no verb.
 func verbsOf(command string) (verbs []string) {
 	for _, v := range queueVerbs {
 		verbs = append(verbs, v.name)
@@ -27,7 +27,7 @@ func verbsOf(command string) (verbs []string) {
 		"arming": {"code"}}[command]
 }
 
-// flagsOf are the flags that a command's help names.
+// flagsOf are the flags in a command's help.
 func flagsOf(t *testing.T, command string) (found []string) {
 	t.Helper()
 	help := exec.Command(os.Args[0], command, "-h")
@@ -42,7 +42,7 @@ func flagsOf(t *testing.T, command string) (found []string) {
 	return found
 }
 
-// TestDocumentedCommandLinesExist: each command, verb and flag that a document names.
+// TestDocumentedCommandLinesExist checks each command, verb and flag in the documents.
 func TestDocumentedCommandLinesExist(t *testing.T) {
 	t.Parallel()
 	flags := map[string][]string{}

@@ -13,11 +13,11 @@ import (
 
 const syncEvery = 5 * time.Second // the default
 
-// comesBack bounds the wait for readings after sessions that were reset: a minute
-// of back-off, and a backlog of some minutes that drains at the default pace.
-const comesBack = 4 * time.Minute
+// reconnectLimit limits the wait for readings after resets of the session: a minute of back-off,
+// and a backlog of some minutes that drains at the default rate.
+const reconnectLimit = 4 * time.Minute
 
-// wired is a broker, a cable with a tap, a subscriber and an agent behind it.
+// wired is a broker, a cable with a tap, a subscriber and an agent.
 type wired struct {
 	broker *mosquitto
 	cable  *link.Link
@@ -26,25 +26,25 @@ type wired struct {
 	agent  *agent
 }
 
-// wire sets everything up. delay slows what goes to the broker.
+// wire sets everything up. delay delays data to the broker.
 func wire(t *testing.T, broker *mosquitto, delay time.Duration, sensors string) *wired {
 	t.Helper()
 	return wireOver(t, broker, newWiretap(delay), quick, sensors)
 }
 
-// quick is a link that is neither slow nor long.
+// quick is a link without a limit of the rate and without a delay.
 func quick(target string, tap func() cable.Tap) (*link.Link, error) {
 	return link.New(target, tap, link.Shape{})
 }
 
-// wireOver does the same with a cable that lay makes.
-func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, func() cable.Tap) (*link.Link, error),
+// wireOver is wire with a cable that newLink creates.
+func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, newLink func(string, func() cable.Tap) (*link.Link, error),
 	sensors string) *wired {
 	t.Helper()
 	w := &wired{broker: broker, tap: tap}
 	w.sub = subscribe(t, w.broker.addr, "#")
 	var err error
-	if w.cable, err = lay(w.broker.addr, w.tap.tap); err != nil {
+	if w.cable, err = newLink(w.broker.addr, w.tap.tap); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.cable.Close() })
@@ -58,23 +58,22 @@ func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, fu
 func (w *wired) more(t *testing.T, stream string, n int) {
 	t.Helper()
 	have := len(w.sub.on("store/" + stream))
-	eventually(t, comesBack, fmt.Sprintf("%d more readings of %s", n, stream), func() bool {
+	eventually(t, reconnectLimit, fmt.Sprintf("%d more readings of %s", n, stream), func() bool {
 		return w.sub.count("store/"+stream) >= have+n
 	})
 }
 
-// live waits until what happens now arrives at once.
+// live waits until new readings arrive without delay.
 func (w *wired) live(t *testing.T, stream string) {
 	t.Helper()
-	eventually(t, comesBack, stream+" is live", func() bool {
+	eventually(t, reconnectLimit, stream+" is live", func() bool {
 		last := w.sub.last("store/" + stream)
 		return last.at.Sub(time.UnixMilli(last.TS)) < time.Second && time.Since(last.at) < time.Second
 	})
 }
 
-// TestNoReadingIsLost is the main promise: a broker that stops, dies and comes
-// back, a link that is cut in the middle of a drain, an agent that is killed
-// in the middle of one.
+// TestNoReadingIsLost tests the main promise: the broker is stopped and killed, the link is
+// cut during a drain, and the agent is killed during a drain.
 func TestNoReadingIsLost(t *testing.T) {
 	minutesLong(t, true)
 	t.Parallel()
@@ -82,7 +81,7 @@ func TestNoReadingIsLost(t *testing.T) {
   load: {kind: simulated, counter: {}, every: 20ms}
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}
 `)
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	w.more(t, "load", 100)
 
@@ -121,9 +120,9 @@ func TestNoReadingIsLost(t *testing.T) {
 	}
 }
 
-// checkComplete compares what arrived of a stream with what must have: every
-// number from 1 to the last, but for those that the broker acknowledged and
-// then lost when it was killed; first arrivals in order. It returns the boots.
+// checkComplete compares the arrivals of a stream with what must have arrived: every number
+// from 1 to the last, except those that the broker acknowledged and lost when it was
+// killed; first arrivals in order. It returns the boots.
 func (w *wired) checkComplete(t *testing.T, stream string) (boots []string) {
 	t.Helper()
 	seen, last := map[key]bool{}, map[string]uint64{}
@@ -164,7 +163,7 @@ func (w *wired) checkComplete(t *testing.T, stream string) (boots []string) {
 	return boots
 }
 
-// checkTail says how much before its death the agent's last reading is.
+// checkTail checks how long before its end the agent's last reading was measured.
 func (w *wired) checkTail(t *testing.T, stream, boot string, killed time.Time, most time.Duration) {
 	t.Helper()
 	var newest int64
@@ -178,9 +177,8 @@ func (w *wired) checkTail(t *testing.T, stream, boot string, killed time.Time, m
 	}
 }
 
-// checkSteps compares the last alarm with the last one that was due before the
-// kill: steps come on the beat. One in the last tenth of a second may have been
-// on its way to the disk.
+// checkSteps compares the last alarm with the last one that was due before the kill. An
+// alarm in the last tenth of a second may not have reached the disk.
 func (w *wired) checkSteps(t *testing.T, stream, boot string, killed time.Time, every time.Duration) {
 	t.Helper()
 	var first, last uint64
@@ -215,7 +213,7 @@ func TestHealthyLinkWritesNothing(t *testing.T) {
 	if n := w.sub.count("store/load") - count; n < 5000 {
 		t.Errorf("%d readings arrived in a minute, want about 6000: the test did not load the agent", n)
 	}
-	// The counter counts: without a link, it grows.
+	// Without a link the counter of written bytes grows, so it works.
 	w.cable.Pull()
 	eventually(t, time.Minute, "bytes are written in an outage (is the folder of the test on a disk?)", func() bool {
 		return w.agent.written() > before
@@ -230,7 +228,7 @@ func TestStateIsRightAtOnceAfterAnOutage(t *testing.T) {
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}}
   load: {kind: simulated, counter: {}, every: 50ms}
 `)
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	w.live(t, "gate")
 	w.cable.Pull()
@@ -263,7 +261,7 @@ func TestStateIsRightAtOnceAfterAnOutage(t *testing.T) {
 		if first.topic == "" || !w.tap.stateFirst(first) {
 			t.Errorf("%s: readings were published before the first state after CONNACK", stream)
 		}
-		newer := 0 // one may be measured between the state and CONNACK
+		newer := 0 // one reading may be measured between the state and CONNACK
 		for _, r := range w.sub.on("store/" + stream) {
 			if r.TS > first.TS && r.TS <= connected.UnixMilli() {
 				newer++
@@ -278,7 +276,7 @@ func TestStateIsRightAtOnceAfterAnOutage(t *testing.T) {
 	}
 }
 
-func TestOldStateNeverStandsBesideOnline(t *testing.T) {
+func TestNoStaleStateWhileOnline(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "  cpu: {kind: hwmon, name: there_is_no_such_chip, every: 1s}\n")
 	w.sub.client.Publish("store/cpu/state", 1, true,

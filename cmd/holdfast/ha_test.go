@@ -17,7 +17,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// announced is as much of an announcement as these tests read.
+// announced has the fields of an announcement that these tests use.
 type announced struct {
 	Components map[string]struct {
 		Platform   string `json:"platform"`
@@ -38,7 +38,7 @@ func holdfast(t *testing.T, args ...string) (stdout, stderr string) {
 	return out.String(), errs.String()
 }
 
-// listen subscribes to the secure broker as the node itself would.
+// listen subscribes to the secure broker with the node's credentials.
 func (c *ca) listen(t *testing.T, b *mosquitto, filters ...string) *subscriber {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(c.path("node.pem"), c.path("node.key"))
@@ -52,9 +52,9 @@ func (c *ca) listen(t *testing.T, b *mosquitto, filters ...string) *subscriber {
 			SetTLSConfig(&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}), filters...)
 }
 
-// TestHomeAssistantOverTLS is a node as it stands in a house: TLS with a client
-// certificate, a password, and Home Assistant. It is announced, told what is
-// so, and forgotten when it is taken out of service.
+// TestHomeAssistantOverTLS tests a typical node: TLS with a client certificate, a password,
+// and Home Assistant. It is announced, its states are published, and it is removed when it
+// is taken out of service.
 func TestHomeAssistantOverTLS(t *testing.T) {
 	t.Parallel()
 	c := newCA(t)
@@ -127,13 +127,13 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 	}
 }
 
-// retained is what a late subscriber gets.
+// retained are the retained messages that a new subscriber gets.
 func (c *ca) retained(t *testing.T, b *mosquitto) map[string]string {
 	t.Helper()
 	var kept map[string]string
 	t.Run("late", func(t *testing.T) {
 		s := c.listen(t, b, "#")
-		eventually(t, time.Minute, "the end", func() bool { // once it is heard, what is retained was before it
+		eventually(t, time.Minute, "the end", func() bool { // retained messages arrive before this one
 			s.client.Publish("end", 1, false, "x").Wait()
 			return s.last("end").raw != ""
 		})
@@ -162,15 +162,14 @@ func equalJSON(t *testing.T, a, b string) bool {
 	return string(x) == string(y)
 }
 
-// TestReplayOfOldReadingsChangesNoEntity lets a thousand readings of a door wait
-// in an outage. When they arrive, the topic that the entity reads has only what
-// is so now.
+// TestReplayOfOldReadingsChangesNoEntity collects a thousand readings of a door during an
+// outage. When they arrive, the topic of the entity has only present states.
 func TestReplayOfOldReadingsChangesNoEntity(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), time.Millisecond,
 		"  gate: {kind: simulated, steps: {states: [closed, open], every: 10ms}}\nhome_assistant: {discovery: true}\n")
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	w.live(t, "gate")
 	var got announced
@@ -178,7 +177,7 @@ func TestReplayOfOldReadingsChangesNoEntity(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.cable.Pull()
-	time.Sleep(25 * time.Second) // the last ten seconds of it are not history
+	time.Sleep(25 * time.Second) // the last ten seconds are not historical
 	w.cable.Plug()
 	w.live(t, "gate")
 	w.agent.stop()

@@ -23,7 +23,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// A heldLog takes nothing until it is released. It may be read when the writer is closed.
+// A heldLog blocks until it is released. It may be read after the writer is closed.
 type heldLog struct {
 	release chan struct{} // closed: it takes everything
 	bytes.Buffer
@@ -34,7 +34,7 @@ func (h *heldLog) Write(lines []byte) (int, error) {
 	return h.Buffer.Write(lines)
 }
 
-// TestNoLineIsLostInOrder: what is logged directly before the end is there.
+// TestNoLineIsLostInOrder: lines that are logged directly before close are written.
 func TestNoLineIsLostInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var to bytes.Buffer
@@ -59,8 +59,8 @@ func TestNoLineIsLostInOrder(t *testing.T) {
 	})
 }
 
-// TestALogThatHangsLosesTheNewestLines, and says how many, in their place.
-func TestALogThatHangsLosesTheNewestLines(t *testing.T) {
+// TestHangingLogLosesTheNewestLines, and writes their number in their place.
+func TestHangingLogLosesTheNewestLines(t *testing.T) {
 	for _, journal := range []string{"", "8:42"} {
 		t.Run("JOURNAL_STREAM="+journal, func(t *testing.T) {
 			t.Setenv("JOURNAL_STREAM", journal)
@@ -77,7 +77,7 @@ func testLostLines(t *testing.T) {
 	for i := range lines {
 		log.Info("line", "i", i, "text", strings.Repeat("x", 80))
 		if i == 0 {
-			synctest.Wait() // the goroutine hangs with the first line
+			synctest.Wait() // the goroutine hangs while it writes the first line
 		}
 	}
 	if len(w.waiting) > maxWaiting || cap(w.waiting) > 2*maxWaiting {
@@ -111,8 +111,8 @@ func testLostLines(t *testing.T) {
 	}
 }
 
-// TestALineThatIsTooLongIsCounted, though nothing waits.
-func TestALineThatIsTooLongIsCounted(t *testing.T) {
+// TestLineThatIsTooLongIsCounted even if no line waits.
+func TestLineThatIsTooLongIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var to bytes.Buffer
 		w := newAsyncWriter(&to)
@@ -126,8 +126,8 @@ func TestALineThatIsTooLongIsCounted(t *testing.T) {
 	})
 }
 
-// TestTheEndDoesNotWaitForALogThatHangs longer than its limit.
-func TestTheEndDoesNotWaitForALogThatHangs(t *testing.T) {
+// TestShutdownDoesNotWaitForAHangingLog longer than the limit.
+func TestShutdownDoesNotWaitForAHangingLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &heldLog{release: make(chan struct{})}
 		w, began := newAsyncWriter(to), time.Now()
@@ -139,8 +139,8 @@ func TestTheEndDoesNotWaitForALogThatHangs(t *testing.T) {
 	})
 }
 
-// TestALogThatFailsIsTriedAgain with the next line.
-func TestALogThatFailsIsTriedAgain(t *testing.T) {
+// TestFailedLogWriteIsNotTheLast: the next line is written.
+func TestFailedLogWriteIsNotTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &brokenLog{fails: 2}
 		w := newAsyncWriter(to)
@@ -154,7 +154,7 @@ func TestALogThatFailsIsTriedAgain(t *testing.T) {
 	})
 }
 
-// A brokenLog fails some times.
+// A brokenLog fails several times.
 type brokenLog struct {
 	fails int
 	bytes.Buffer
@@ -168,7 +168,7 @@ func (b *brokenLog) Write(lines []byte) (int, error) {
 	return b.Buffer.Write(lines)
 }
 
-// fullPipe is a pipe that takes nothing until somebody reads it.
+// fullPipe is a pipe that is full until somebody reads it.
 func fullPipe(t *testing.T) (read, write *os.File) {
 	t.Helper()
 	read, write, err := os.Pipe()
@@ -193,10 +193,10 @@ func fullPipe(t *testing.T) (read, write *os.File) {
 	}
 }
 
-// TestALogThatHangsHoldsNothingUp: nobody reads the agent's standard error, and the pipe is
-// full from the start. Readings arrive, the siren sounds and ends, also after a reload, and
-// SIGTERM ends the agent well. The log is complete when somebody reads it at last.
-func TestALogThatHangsHoldsNothingUp(t *testing.T) {
+// TestHangingLogDelaysNothing: nobody reads the agent's standard error, and the pipe is
+// full from the start. Readings arrive, the siren goes on and off, also after a reload, and
+// SIGTERM ends the agent cleanly. The log is complete when it is read at last.
+func TestHangingLogDelaysNothing(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, `
   door: {kind: simulated, steps: {states: [closed, open], every: 1s}, class: door, alarm: true}
@@ -232,9 +232,10 @@ rules:
 	}
 }
 
-// TestALogThatHangsKeepsNoLineOn: the first attempts to make the siren's line safe fail, which
-// is logged, and the log takes nothing any more. The retries go on, and so does the next rule.
-func TestALogThatHangsKeepsNoLineOn(t *testing.T) {
+// TestHangingLogDoesNotKeepAnOutputOn: the first attempts to set the siren's line to its
+// safe level fail, which is logged, and the log hangs. The retries continue, and so does
+// the next rule.
+func TestHangingLogDoesNotKeepAnOutputOn(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Parse("house", fmt.Appendf(nil, sirenHouse, freeAddr(t), filepath.Join(t.TempDir(), "queue.db")))
 	if err != nil {
@@ -242,7 +243,7 @@ func TestALogThatHangsKeepsNoLineOn(t *testing.T) {
 	}
 	cfg.Sensors = slices.DeleteFunc(cfg.Sensors, func(s sensors.Spec) bool { return s.Name != "door" })
 	door := &openDoor{edges: make(chan float64), quantity: cfg.Sensors[0].Streams[0].Quantity.Name}
-	siren := &brokenSiren{heardSiren: heardSiren{set: make(chan bool)}}
+	siren := &brokenSiren{fakeSiren: fakeSiren{set: make(chan bool)}}
 	siren.fails.Store(3)
 	held := &heldLog{release: make(chan struct{})}
 	lines := newAsyncWriter(held)
@@ -272,9 +273,10 @@ func TestALogThatHangsKeepsNoLineOn(t *testing.T) {
 	}
 }
 
-// A brokenSiren fails some times when it is to be silent: with three, also behind the log line.
+// A brokenSiren fails several times when it is switched off, more often than failures are
+// logged.
 type brokenSiren struct {
-	heardSiren
+	fakeSiren
 	fails atomic.Int32
 }
 
@@ -282,5 +284,5 @@ func (s *brokenSiren) Set(ctx context.Context, on bool) error {
 	if now, _ := s.Get(ctx); now && !on && s.fails.Add(-1) >= 0 {
 		return errors.New("the bus does not answer")
 	}
-	return s.heardSiren.Set(ctx, on)
+	return s.fakeSiren.Set(ctx, on)
 }

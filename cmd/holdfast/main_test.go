@@ -12,7 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// agentEnv makes the test binary the agent, so that tests can kill it.
+// agentEnv makes the test binary run as the agent, so that tests can kill it.
 const agentEnv = "HOLDFAST_TEST_AGENT"
 
 // retryEnv is the agent's maxRetryWait.
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(raceEnv) == "" { // the race detector sleeps a second at the end of each program
 		os.Setenv(raceEnv, "atexit_sleep_ms=0")
 	}
-	flag.Set("test.parallel", "24") // they wait more than they compute; -parallel says otherwise
+	flag.Set("test.parallel", "24") // the tests mostly wait; -parallel overrides this
 	testscript.Main(m, map[string]func(){"holdfast": main})
 }
 

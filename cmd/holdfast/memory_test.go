@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// TestOnlyManyStreamsLimitGarbage, and not against a GOGC that a person has set.
+// TestOnlyManyStreamsLimitGarbage: a GOGC that the user has set is not changed.
 func TestOnlyManyStreamsLimitGarbage(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	for _, c := range []struct {

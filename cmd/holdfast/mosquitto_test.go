@@ -25,7 +25,7 @@ type mosquitto struct {
 	cmd  *exec.Cmd
 }
 
-// persistent makes Mosquitto keep what it acknowledged as well as it can.
+// persistent makes Mosquitto save what it has acknowledged as well as it can.
 const persistent = "persistence true\nautosave_interval 1\nautosave_on_changes true\n"
 
 // startMosquitto starts a broker on loopback. extra is added to its configuration.
@@ -72,11 +72,11 @@ func (m *mosquitto) start() {
 	})
 }
 
-// stop ends the broker in order; kill does not let it save anything.
+// stop sends SIGTERM; kill gives the broker no time to save anything.
 func (m *mosquitto) stop() { m.cmd.Process.Signal(syscall.SIGTERM); m.cmd.Wait() }
 func (m *mosquitto) kill() { m.cmd.Process.Kill(); m.cmd.Wait() }
 
-// An arrival is one message that a subscriber got.
+// An arrival is one message that a subscriber received.
 type arrival struct {
 	topic    string
 	retained bool
@@ -98,7 +98,7 @@ type received struct {
 	By         string   `json:"by"`
 }
 
-// key identifies a reading in the house of one agent.
+// key identifies a reading of one agent.
 type key struct {
 	topic, boot string
 	seq         uint64
@@ -106,7 +106,7 @@ type key struct {
 
 func (a arrival) key() key { return key{a.topic, a.Boot, a.Seq} }
 
-// A subscriber has a persistent session at QoS 1 and forgets nothing.
+// A subscriber has a persistent session at QoS 1 and records everything.
 type subscriber struct {
 	client mqtt.Client
 	mu     sync.Mutex
@@ -118,7 +118,7 @@ func subscribe(t *testing.T, addr string, filters ...string) *subscriber {
 	return subscribeWith(t, mqtt.NewClientOptions().AddBroker("tcp://"+addr), filters...)
 }
 
-// subscribeWith does the same with options that say where and as whom.
+// subscribeWith is subscribe with options for the connection.
 func subscribeWith(t *testing.T, o *mqtt.ClientOptions, filters ...string) *subscriber {
 	t.Helper()
 	s := &subscriber{}
@@ -159,8 +159,8 @@ func (s *subscriber) on(suffix string) (got []arrival) {
 	return got
 }
 
-// last returns the latest arrival on topics that end in suffix. It looks from the
-// end: tests ask often while thousands of readings arrive.
+// last returns the latest arrival on topics that end in suffix. It searches from the end,
+// because tests call it often while thousands of readings arrive.
 func (s *subscriber) last(suffix string) arrival {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +184,7 @@ func (s *subscriber) count(suffix string) (n int) {
 	return n
 }
 
-// eventually waits until something is so, and fails the test if it never is.
+// eventually waits for a condition, and fails the test after a time limit.
 func eventually(t *testing.T, within time.Duration, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(within); !so(); time.Sleep(20 * time.Millisecond) {

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// A serviceManager is the socket on which systemd listens.
+// A serviceManager is a socket in place of systemd's.
 type serviceManager struct {
 	t      *testing.T
 	socket *net.UnixConn
 }
 
-// newServiceManager listens for an agent.
+// newServiceManager creates the socket for an agent.
 func newServiceManager(t *testing.T, a *agent) *serviceManager {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "notify") // t.TempDir may be too long for a socket
@@ -35,7 +35,7 @@ func newServiceManager(t *testing.T, a *agent) *serviceManager {
 	return &serviceManager{t, socket}
 }
 
-// await hears until a message begins with a text, and returns it.
+// await waits for a message that begins with a text, and returns it.
 func (m *serviceManager) await(begin string) string {
 	m.t.Helper()
 	var heard []string
@@ -54,8 +54,8 @@ func (m *serviceManager) await(begin string) string {
 	}
 }
 
-// The network is away: 127.0.0.1:1 refuses every connection.
-func TestTheServiceManagerIsTold(t *testing.T) {
+// There is no network: 127.0.0.1:1 refuses every connection.
+func TestServiceManagerIsNotified(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, fmt.Sprintf(lonely, ""))
 	m := newServiceManager(t, a)
@@ -83,7 +83,7 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	m.await("STOPPING=1")
 }
 
-func TestTheServiceManagerIsToldOfTheConnection(t *testing.T) {
+func TestServiceManagerIsNotifiedOfTheConnection(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // orderAnswers are the answers to orders that arrived, as "output id result". An event may
-// arrive twice.
+// be delivered twice.
 func (s *subscriber) orderAnswers() (all []string) {
 	seen := map[key]bool{}
 	for _, a := range s.on("store/agent/event") {
@@ -32,8 +32,8 @@ func (s *subscriber) order(t *testing.T, topic, payload string, retain bool) {
 	}
 }
 
-// takesOrders waits until an order without an ID is done: the subscription is older than
-// two seconds.
+// takesOrders waits until an order without an ID is executed: then the subscription is
+// older than two seconds.
 func (w *wired) takesOrders(t *testing.T) {
 	t.Helper()
 	var last time.Time
@@ -47,11 +47,11 @@ func (w *wired) takesOrders(t *testing.T) {
 	})
 }
 
-// refusesRetained waits until a retained order is refused, starts the agent again, and waits
-// until it is refused once more.
+// refusesRetained waits until a retained order is refused, restarts the agent, and waits
+// until it is refused again.
 func (w *wired) refusesRetained(t *testing.T) {
 	t.Helper()
-	if by5 { // the broker is not asked for it, and does not send it
+	if by5 { // the subscription excludes it, so the broker does not send it
 		w.agent.stop()
 		w.agent.start()
 		w.more(t, "load", 20)
@@ -66,8 +66,8 @@ func (w *wired) refusesRetained(t *testing.T) {
 	eventually(t, time.Minute, "the retained order is refused again", func() bool { return retained() == 2 })
 }
 
-// TestOrdersReachAnOutput through a real broker: a retained one never, whatever is started
-// again, and one with an ID once.
+// TestOrdersReachAnOutput through a real broker: a retained one is never executed, whatever
+// is restarted, and one with an ID is executed once.
 func TestOrdersReachAnOutput(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, persistent), 0, counter+`
@@ -107,8 +107,8 @@ clock: {trust: always}
 		t.Errorf("the change is %s", on.raw)
 	}
 
-	// What was done is known after a reload, which makes a new link. The old one takes
-	// orders until then, and what is sent in between nobody hears: so it is sent again.
+	// IDs of executed orders are known after a reload, which creates a new link. The old link
+	// takes orders until then, and orders in between are lost: so the order is sent again.
 	w.agent.reload(func(text string) string { return strings.Replace(text, "max_age: 30s", "max_age: 31s", 1) })
 	var last time.Time
 	eventually(t, time.Minute, "the copy is answered", func() bool {
@@ -121,9 +121,10 @@ clock: {trust: always}
 	w.agent.stop()
 }
 
-// TestWhatTheBrokerKeptWhileTheCableWasOutIsNotDone: with MQTT 5 it keeps orders for as long as
-// the session lasts. One that says until when it is valid is done; with 3.1.1 both are lost.
-func TestWhatTheBrokerKeptWhileTheCableWasOutIsNotDone(t *testing.T) {
+// TestOrdersQueuedDuringAnOutageAreNotExecuted: with MQTT 5 the broker queues orders as
+// long as the session lasts. One with a time limit that has not passed is executed; with
+// 3.1.1 both are lost.
+func TestOrdersQueuedDuringAnOutageAreNotExecuted(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, persistent), 0, counter+`
 outputs:
@@ -136,7 +137,7 @@ clock: {trust: always}
 		t.Fatal(err)
 	}
 	w.agent.configure(strings.Replace(string(text), "mqtt: {", "mqtt: {will_delay: 5m, ", 1))
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	w.takesOrders(t)
 	w.cable.Pull()
@@ -147,7 +148,7 @@ clock: {trust: always}
 	w.more(t, "load", 20)
 	got := func() string { return strings.Join(w.sub.orderAnswers(), "\n") + "\n" }
 	if by5 {
-		eventually(t, comesBack, "both are answered", func() bool {
+		eventually(t, reconnectLimit, "both are answered", func() bool {
 			return strings.Contains(got(), "siren kept refused unsure\n") && strings.Contains(got(), "siren valid done\n")
 		})
 	}
@@ -157,9 +158,9 @@ clock: {trust: always}
 	}
 }
 
-// TestARetainedOrderOutlivesTheBrokerAndIsNeverDone: it is refused once at each of ten
-// starts of the broker, and stays there for a person to see.
-func TestARetainedOrderOutlivesTheBrokerAndIsNeverDone(t *testing.T) {
+// TestRetainedOrderIsNeverExecuted: it is refused once at each of ten starts of the broker,
+// and stays on the broker.
+func TestRetainedOrderIsNeverExecuted(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, persistent), 0, counter+`
@@ -167,17 +168,17 @@ outputs:
   siren: {kind: simulated, class: siren, max_on: 3m, commands: true}
 `)
 	w.sub.order(t, "store/siren/set", "ON", true)
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	const starts = 10
 	for n := range starts + 1 {
-		if by5 { // it is not even sent
+		if by5 { // the broker does not send it
 			w.more(t, "load", 3)
 		} else {
-			eventually(t, comesBack, "the retained order is refused", func() bool { return len(w.sub.orderAnswers()) > n })
+			eventually(t, reconnectLimit, "the retained order is refused", func() bool { return len(w.sub.orderAnswers()) > n })
 		}
 		if n < starts {
-			time.Sleep(2 * time.Second) // what the broker keeps, it saves each second
+			time.Sleep(2 * time.Second) // the broker saves retained messages every second
 			w.broker.stop()
 			w.broker.start()
 		}

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A doorkeeper is a TCP proxy in front of a broker that closes the connection for
-// some of what a client sends, as brokers do that have no word for "you may not".
-type doorkeeper struct {
+// A filterProxy is a TCP proxy that closes the connection for some packets of a client, like
+// a broker without a way to refuse them.
+type filterProxy struct {
 	listener net.Listener
 	target   string
 	closes   func(kind byte, topic string, size int) bool
@@ -25,13 +25,13 @@ type doorkeeper struct {
 	all    sync.WaitGroup
 }
 
-func newDoorkeeper(t *testing.T, target string, closes func(kind byte, topic string, size int) bool) *doorkeeper {
+func newFilterProxy(t *testing.T, target string, closes func(kind byte, topic string, size int) bool) *filterProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &doorkeeper{listener: l, target: target, closes: closes, conns: map[net.Conn]bool{}}
+	d := &filterProxy{listener: l, target: target, closes: closes, conns: map[net.Conn]bool{}}
 	d.all.Go(d.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -45,7 +45,7 @@ func newDoorkeeper(t *testing.T, target string, closes func(kind byte, topic str
 	return d
 }
 
-func (d *doorkeeper) accept() {
+func (d *filterProxy) accept() {
 	for {
 		near, err := d.listener.Accept()
 		if err != nil {
@@ -64,7 +64,7 @@ func (d *doorkeeper) accept() {
 	}
 }
 
-func (d *doorkeeper) drop(conns ...net.Conn) {
+func (d *filterProxy) drop(conns ...net.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range conns {
@@ -73,8 +73,8 @@ func (d *doorkeeper) drop(conns ...net.Conn) {
 	}
 }
 
-// cut closes all connections, as a broker does that is replaced.
-func (d *doorkeeper) cut() {
+// cut closes all connections, as when the broker is replaced.
+func (d *filterProxy) cut() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for c := range d.conns {
@@ -82,8 +82,8 @@ func (d *doorkeeper) cut() {
 	}
 }
 
-// forward carries packets to the broker until one is not allowed.
-func (d *doorkeeper) forward(near, far net.Conn) {
+// forward forwards packets to the broker until one is not allowed.
+func (d *filterProxy) forward(near, far net.Conn) {
 	for in := bufio.NewReader(near); ; {
 		head, err := in.ReadByte()
 		if err != nil {
@@ -115,8 +115,8 @@ const (
 	subscribes = 8
 )
 
-// topicIn is that of a PUBLISH, or the first of a SUBSCRIBE; of a CONNECT it is the name of the
-// protocol and its level: MQTT 5, section 3.1.2.
+// topicIn is the topic of a PUBLISH, or the first filter of a SUBSCRIBE; for a CONNECT it
+// is the name of the protocol and its level: MQTT 5, section 3.1.2.
 func topicIn(kind byte, body []byte) string {
 	switch {
 	case kind == connects && len(body) > 6:
@@ -141,10 +141,10 @@ func twentySensors() string {
 	return text
 }
 
-// TestWhatIsSaidOfTheAgentHoldsNothingUp: a broker, or the one that stands before
-// it, closes the connection for what the agent says of itself. Readings arrive
-// within seconds, and the log names what does not.
-func TestWhatIsSaidOfTheAgentHoldsNothingUp(t *testing.T) {
+// TestRejectedAgentMessagesDelayNothing: a broker, or a proxy in front of it, closes the
+// connection for some of the agent's own messages. Readings arrive within seconds, and the
+// log names the rejected messages.
+func TestRejectedAgentMessagesDelayNothing(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -178,7 +178,7 @@ func TestWhatIsSaidOfTheAgentHoldsNothingUp(t *testing.T) {
 			sub := subscribe(t, broker.addr, "store/#")
 			addr := broker.addr
 			if c.closes != nil {
-				addr = newDoorkeeper(t, addr, c.closes).listener.Addr().String()
+				addr = newFilterProxy(t, addr, c.closes).listener.Addr().String()
 			}
 			a := newAgent(t,
 				fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+

@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// bellHouse has a bell whose program notes what it is told, and a rule that rings it. The
-// program outlives no agent: the kernel ends it with SIGKILL.
+// bellHouse has an output with a program that records its orders, and a rule that switches
+// it. The program never outlives the agent: the kernel kills it with SIGKILL.
 const bellHouse = `client_id: store
 mqtt: {server: "mqtt://127.0.0.1:1"}
 queue: {path: %DIR%/queue.db}
@@ -24,14 +24,14 @@ outputs:
   bell: {max_on: 10m, command: [/bin/sh, -c, "while read x; do echo $x >>%DIR%/bell; done"]}
 `
 
-// bell is what the program was told so far, in one line.
+// bell is the list of orders to the program so far, in one line.
 func (a *agent) bell() string {
 	text, _ := os.ReadFile(filepath.Join(a.dir, "bell"))
 	return strings.Join(strings.Fields(string(text)), " ")
 }
 
-// bellSays waits until the bell was told exactly this.
-func (a *agent) bellSays(want string) {
+// expectBell waits until the orders are exactly these.
+func (a *agent) expectBell(want string) {
 	a.t.Helper()
 	for end := time.Now().Add(time.Minute); a.bell() != want; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -40,13 +40,13 @@ func (a *agent) bellSays(want string) {
 	}
 }
 
-// A reload that does not concern the bell leaves it alone, and one that does makes it safe.
-// SIGTERM makes it safe.
-func TestABellThroughReloadsAndSIGTERM(t *testing.T) {
+// A reload that does not concern the output does not affect it, and one that does sets it
+// to its safe level. SIGTERM sets it to its safe level.
+func TestOutputDuringReloadsAndSIGTERM(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, bellHouse)
 	a.start()
-	a.bellSays("off on")
+	a.expectBell("off on")
 	a.reload(func(text string) string { return strings.Replace(text, "every: 200ms", "every: 150ms", 1) })
 	a.reload(func(text string) string { return strings.Replace(text, "then: {bell: 5m}", "then: {bell: 4m}", 1) })
 	a.reload(func(text string) string { return text + "  lamp: {kind: simulated, max_on: 1m}\n" })
@@ -54,19 +54,19 @@ func TestABellThroughReloadsAndSIGTERM(t *testing.T) {
 		t.Errorf("reloads that do not concern it told it %q", got)
 	}
 	a.reload(func(text string) string { return strings.Replace(text, "max_on: 10m", "max_on: 9m", 1) })
-	a.bellSays("off on off off on") // by the old program, by the new one, and by the rule
+	a.expectBell("off on off off on") // from the old program, the new one, and the rule
 	a.stop()
 	if got := a.bell(); got != "off on off off on off" {
 		t.Errorf("after SIGTERM it was told %q", got)
 	}
 }
 
-// After SIGKILL it is what the unit runs, that makes the bell safe.
-func TestABellIsMadeSafeAfterSIGKILL(t *testing.T) {
+// After SIGKILL, the command that the systemd unit runs sets the output to its safe level.
+func TestOutputIsMadeSafeAfterSIGKILL(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, bellHouse)
 	a.start()
-	a.bellSays("off on")
+	a.expectBell("off on")
 	a.kill()
 	files, _ := os.ReadDir(a.dir)
 	safe := exec.Command(os.Args[0], "outputs", "safe", "-c", a.configPath())
@@ -74,15 +74,15 @@ func TestABellIsMadeSafeAfterSIGKILL(t *testing.T) {
 	if out, err := safe.CombinedOutput(); err != nil || !strings.Contains(string(out), "1 output made safe") {
 		t.Errorf("%v: %s", err, out)
 	}
-	a.bellSays("off on off")
+	a.expectBell("off on off")
 	if after, _ := os.ReadDir(a.dir); len(after) != len(files) {
 		t.Errorf("there were %d files, and are %d", len(files), len(after))
 	}
 }
 
-// After SIGKILL the bell is made safe also if the file has been edited since it was read: it is
-// wrong, or has no bell any more.
-func TestABellIsMadeSafeThatTheFileDoesNotHave(t *testing.T) {
+// After SIGKILL the output is set to its safe level even if the file was edited meanwhile:
+// it is invalid, or has no such output.
+func TestOutputRemovedFromTheFileIsMadeSafe(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(string) string{
 		"wrong":      func(text string) string { return text + "\tx" },
@@ -94,7 +94,7 @@ func TestABellIsMadeSafeThatTheFileDoesNotHave(t *testing.T) {
 			t.Parallel()
 			a := newAgent(t, bellHouse)
 			a.start()
-			a.bellSays("off on")
+			a.expectBell("off on")
 			a.kill()
 			text, err := os.ReadFile(a.configPath())
 			if err != nil {
@@ -108,15 +108,15 @@ func TestABellIsMadeSafeThatTheFileDoesNotHave(t *testing.T) {
 			}
 			want := "off on off"
 			if name == "a new name" {
-				want += " off" // by what ran, and by what the file has now
+				want += " off" // from the configuration that ran, and from the present file
 			}
-			a.bellSays(want)
+			a.expectBell(want)
 		})
 	}
 }
 
-// writeCopy writes the copy of a file with one output. It returns what it is the copy of, and
-// the file's path.
+// writeCopy writes the copy of a file with one output. It returns the configuration, and
+// the path of the file.
 func writeCopy(t *testing.T) (cfg config.Config, path string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -136,9 +136,9 @@ func writeCopy(t *testing.T) (cfg config.Config, path string) {
 	return cfg, path
 }
 
-// TestTheCopyOfAnotherUserIsNotUsed: a configuration names commands, and root must not run those
-// of another user.
-func TestTheCopyOfAnotherUserIsNotUsed(t *testing.T) {
+// TestCopyOfAnotherUserIsNotUsed: a configuration names commands, and root must not run
+// those of another user.
+func TestCopyOfAnotherUserIsNotUsed(t *testing.T) {
 	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("gives a file to another user, which only root may")
 	}
@@ -152,8 +152,8 @@ func TestTheCopyOfAnotherUserIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestTheCopyOfAnotherFileIsNotUsed, nor one that all may write.
-func TestTheCopyOfAnotherFileIsNotUsed(t *testing.T) {
+// TestCopyOfAnotherFileIsNotUsed, nor one that is writable for all.
+func TestCopyOfAnotherFileIsNotUsed(t *testing.T) {
 	cfg, path := writeCopy(t)
 	dir := filepath.Dir(path)
 	if n := len(loadRunning(config.Config{}, path).Outputs); n != 1 {

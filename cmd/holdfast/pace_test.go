@@ -11,8 +11,8 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// waiting is how many readings of a stream the agent's queue file holds, -1 if
-// there is none.
+// waiting is the number of readings of a stream in the agent's queue file, -1 without a
+// file.
 func (a *agent) waiting(stream string) int {
 	text, err := a.exported()
 	if err != nil {
@@ -21,7 +21,7 @@ func (a *agent) waiting(stream string) int {
 	return strings.Count(text, fmt.Sprintf(`"stream":%q`, stream))
 }
 
-// exported is what `queue export` prints of the agent's queue file.
+// exported is the output of `queue export` for the agent's queue file.
 func (a *agent) exported() (string, error) {
 	cmd := exec.Command(os.Args[0], "queue", "export", "-c", a.configPath())
 	cmd.Env = append(os.Environ(), agentEnv+"=1")
@@ -29,8 +29,8 @@ func (a *agent) exported() (string, error) {
 	return string(out), err
 }
 
-// slowly makes a handler of messages take 2 ms for each, and no longer on a
-// machine that is busy: a sleep that was too long makes the next ones shorter.
+// slowly makes a handler take 2 ms for each message on average: after a sleep that was too
+// long the next ones are shorter.
 func slowly(handle mqtt.MessageHandler) mqtt.MessageHandler {
 	var free time.Time
 	return func(c mqtt.Client, m mqtt.Message) {
@@ -43,10 +43,10 @@ func slowly(handle mqtt.MessageHandler) mqtt.MessageHandler {
 	}
 }
 
-// TestASlowSubscriberGetsABacklogWhole: Mosquitto at its default queues 1,000
-// messages for a subscriber, and acknowledges and drops what comes beyond that.
-// Unpaced, the same backlog does not get through.
-func TestASlowSubscriberGetsABacklogWhole(t *testing.T) {
+// TestSlowSubscriberGetsTheWholeBacklog: Mosquitto queues 1,000 messages for a subscriber
+// by default, and acknowledges and drops further ones. Without the rate limit the same
+// backlog does not arrive completely.
+func TestSlowSubscriberGetsTheWholeBacklog(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	for _, c := range []struct {

@@ -14,11 +14,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// evil clears the screen, sets the title, turns the text around and breaks the
-// line.
+// evil clears the screen, sets the title, reverses the text direction and breaks the line.
 const evil = "\x1b[2J\x1b]0;owned\x07\u009b31m\u202edoor\nfake  line\r"
 
-// A queue that was copied from elsewhere is looked at.
+// The queue file comes from an unknown source.
 func TestAForeignQueueIsPrintedSafely(t *testing.T) {
 	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second,
 		Clock: clock.NewTimekeeper(clock.TrustAuto)}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// minutesLong marks a test that takes a minute or more of real time. build/prove
-// runs all of them; build/test runs those that hold the core promises.
+// minutesLong marks a test that takes a minute or more of real time. build/prove runs all
+// of them; build/test runs those of the core promises.
 func minutesLong(t *testing.T, core bool) {
 	t.Helper()
 	if testing.Short() || !core && os.Getenv("HOLDFAST_PROVE") == "" {
@@ -14,8 +14,7 @@ func minutesLong(t *testing.T, core bool) {
 	}
 }
 
-// takesLong leaves out, with -short, a test that waits for more than ten seconds of
-// real time.
+// takesLong skips, with -short, a test that waits for more than ten seconds of real time.
 func takesLong(t *testing.T) {
 	t.Helper()
 	if testing.Short() {

@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// fillQueue makes a file with n readings of each priority.
+// fillQueue creates a file with n readings of each priority.
 func fillQueue(t *testing.T, n int) queue.Options {
 	t.Helper()
 	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second,
@@ -29,7 +29,7 @@ func fillQueue(t *testing.T, n int) queue.Options {
 	for seq := range uint64(n) {
 		at := opt.Clock.Now()
 		q.Put(sensors.Reading{Stream: "load", Seq: seq + 1, At: at, Value: float64(seq)})
-		// as an alarm, but does not wait for the disk
+		// like an alarm, but it does not wait for the disk
 		q.Report(sensors.Event{Name: "canary", At: at, Details: json.RawMessage("{}")})
 	}
 	if err := q.Close(); err != nil {
@@ -38,8 +38,8 @@ func fillQueue(t *testing.T, n int) queue.Options {
 	return opt
 }
 
-// refuse sets the first readings of a queue aside, as the agent does with what a
-// broker refuses: refuse FILE NUMBER.
+// refuse rejects the first readings of a queue, as the agent does when a broker refuses
+// them: refuse FILE NUMBER.
 func refuse(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: refuse FILE NUMBER")
@@ -61,8 +61,8 @@ func setAside(opt queue.Options, n int) error {
 	return errors.Join(err, q.Close())
 }
 
-// TestPurgeTakesWhatWasSetAside: also where nothing else waits.
-func TestPurgeTakesWhatWasSetAside(t *testing.T) {
+// TestPurgeDiscardsRejectedItems even if nothing else waits.
+func TestPurgeDiscardsRejectedItems(t *testing.T) {
 	opt := fillQueue(t, 3)
 	if err := setAside(opt, 6); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 	}
 }
 
-// TestPurgeLeavesNothing has files with a tail alone, and with blocks before it.
+// TestPurgeLeavesNothing has files with only a tail, and with blocks before it.
 func TestPurgeLeavesNothing(t *testing.T) {
 	for _, n := range []int{1, 100, 1100, 5000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {

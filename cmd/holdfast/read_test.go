@@ -38,7 +38,7 @@ func TestReadLeavesOutputsAlone(t *testing.T) {
 	}
 }
 
-func TestCheckCountsWhatThereIs(t *testing.T) {
+func TestCheckPrintsCounts(t *testing.T) {
 	cfg, err := config.Parse("porch", []byte(alarmFile))
 	if err != nil {
 		t.Fatal(err)
@@ -52,8 +52,8 @@ func TestCheckCountsWhatThereIs(t *testing.T) {
 	}
 }
 
-// Sources are read for a stream that is derived from them, whether they are asked for or not,
-// and corrected values are what is shown.
+// The sources of a derived stream are read even if they are not requested, and corrected
+// values are shown.
 func TestReadComputesDerivedStreams(t *testing.T) {
 	cfg, err := config.Parse("porch", []byte(`
 client_id: porch

@@ -26,15 +26,15 @@ func (a *agent) reload(change func(text string) string) {
 	})
 }
 
-// starts is how often the agent has opened its queue.
+// starts is how often the agent has started.
 func (a *agent) starts() int { return strings.Count(a.log.String(), "holdfast starts") }
 
-// checkCounts fails unless the counter has counted from 1 without a repeat, in one
-// boot, and with the numbers of its readings.
+// checkCounts fails unless the counter has counted from 1 without a repeat, in one boot,
+// and with equal sequence numbers.
 func (w *wired) checkCounts(t *testing.T, stream string) {
 	t.Helper()
 	for _, a := range w.sub.on("store/" + stream) {
-		// Not delivered once more under another number: the counter is the number.
+		// A reading that is delivered again has the same number: the counter equals the number.
 		if a.Value == nil || *a.Value != float64(a.Seq) {
 			t.Errorf("%s: not the reading that was due: %s", stream, a.raw)
 		}
@@ -44,13 +44,13 @@ func (w *wired) checkCounts(t *testing.T, stream string) {
 	}
 }
 
-func TestAReloadLeavesWhatDidNotChange(t *testing.T) {
+func TestReloadKeepsUnchangedParts(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, counter)
 	w.agent.start()
 	w.more(t, "load", 20)
 
-	// Nothing changed: the link stays, too.
+	// Nothing changed: the link stays too.
 	w.agent.reload(func(text string) string { return text })
 	w.more(t, "load", 20)
 	if n := strings.Count(w.agent.log.String(), "uplink up"); n != 1 {
@@ -68,7 +68,7 @@ func TestAReloadLeavesWhatDidNotChange(t *testing.T) {
 	w.more(t, "load", 20)
 	w.agent.stop()
 	w.checkCounts(t, "load")
-	// It began from 1 again when it changed, and its numbers went on.
+	// The counter started from 1 again when it changed, and its sequence numbers continued.
 	if boots := w.checkComplete(t, "extra"); len(boots) != 1 {
 		t.Errorf("extra: boots %v, want one", boots)
 	}
@@ -80,8 +80,8 @@ func TestAReloadLeavesWhatDidNotChange(t *testing.T) {
 	}
 }
 
-// The state of a sensor that is read once an hour must be there after a change of link.
-func TestANewLinkKnowsTheStates(t *testing.T) {
+// The state of a sensor that is read once an hour must exist after a change of the link.
+func TestNewLinkHasTheStates(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "  meter: {kind: simulated, counter: {}, every: 1h}\n")
 	w.agent.start()
@@ -102,11 +102,11 @@ func TestANewLinkKnowsTheStates(t *testing.T) {
 	}
 }
 
-// While nothing is connected, alarms included.
-func TestAReloadInAnOutageLosesNothing(t *testing.T) {
+// Without a connection, alarms included.
+func TestReloadDuringAnOutageLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, counter)
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	w.more(t, "load", 20)
 	w.cable.Pull()
@@ -122,7 +122,7 @@ func TestAReloadInAnOutageLosesNothing(t *testing.T) {
 	w.checkComplete(t, "gate")
 }
 
-func TestAReloadThatChangesTheQueueStartsAnew(t *testing.T) {
+func TestReloadWithAnotherQueueRestartsEverything(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, fmt.Sprintf(lonely, ""))
 	a.start()

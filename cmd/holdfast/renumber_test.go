@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A stream that a sensor made and an output makes now, and the other way round, is still one
-// stream: two readings with one number are one reading for whoever stores them.
-func TestAStreamThatChangesItsMakerKeepsItsNumbers(t *testing.T) {
+// A stream of a sensor that becomes the stream of an output, and the reverse, is still the
+// same stream: a program that stores readings takes two with the same number for one.
+func TestStreamMovedToAnOutputKeepsItsNumbers(t *testing.T) {
 	t.Parallel()
 	const sensor = "  pump: {kind: simulated, steps: {states: [closed, open], every: 100ms}}\n"
 	const output = "outputs:\n  pump: {kind: simulated, max_on: 1m}\n"

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestABrokerWithoutRetainedMessages: Mosquitto then ends the connection for a
-// will or a message that is retained.
+// TestABrokerWithoutRetainedMessages: then Mosquitto closes the connection for a retained
+// will or message.
 func TestABrokerWithoutRetainedMessages(t *testing.T) {
 	t.Parallel()
 	w := &wired{broker: startMosquitto(t, "retain_available false\n")}

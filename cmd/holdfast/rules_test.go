@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// said are the readings of a stream that arrived, as "state by".
-func (w *wired) said(stream string) (all []string) {
+// changesOf are the readings of a stream that arrived, as "state by".
+func (w *wired) changesOf(stream string) (all []string) {
 	for _, a := range w.sub.on("store/" + stream) {
 		_, by, _ := strings.Cut(a.raw, `"by":"`)
 		by, _, _ = strings.Cut(by, `"`)
@@ -22,7 +22,7 @@ func (w *wired) said(stream string) (all []string) {
 	return all
 }
 
-// askPanel sends an order until it gets an answer: one that comes within two seconds of a
+// askPanel sends an order until it gets an answer: an order within two seconds of a
 // connection is refused as unsure.
 func (w *wired) askPanel(t *testing.T, payload, want string) {
 	t.Helper()
@@ -38,7 +38,7 @@ func (w *wired) askPanel(t *testing.T, payload, want string) {
 	})
 }
 
-// codesOf makes a codes file with the code of one person.
+// codesOf creates a codes file with the code of one person.
 func codesOf(t *testing.T, name, code string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "codes")
@@ -52,9 +52,9 @@ func codesOf(t *testing.T, name, code string) (path string) {
 	return path
 }
 
-// triggerInTheDark pulls the cable until the panel is triggered and its alarm is on the disk,
-// which it does not wait for, kills the agent and starts it again with the cable plugged.
-func (w *wired) triggerInTheDark(t *testing.T) {
+// triggerOffline pulls the cable until the panel is triggered and its alarm is on the
+// disk, kills the agent and starts it again with the cable plugged in.
+func (w *wired) triggerOffline(t *testing.T) {
 	t.Helper()
 	w.cable.Pull()
 	state := filepath.Join(w.agent.dir, arming.FileName)
@@ -69,18 +69,18 @@ func (w *wired) triggerInTheDark(t *testing.T) {
 	w.agent.kill()
 	w.cable.Plug()
 	w.agent.start()
-	eventually(t, comesBack, "it is triggered after a kill", func() bool {
+	eventually(t, reconnectLimit, "it is triggered after a kill", func() bool {
 		return w.sub.last("store/alarm/state").State == arming.Triggered
 	})
-	eventually(t, comesBack, "the siren sounds after a kill", func() bool {
+	eventually(t, reconnectLimit, "the siren sounds after a kill", func() bool {
 		return w.sub.last("store/siren/state").State == "on"
 	})
 }
 
-// TestAnAlarmInTheDark has a house with a real broker: it is armed by an order, the cable
-// is cut, and what happens then arrives later. A kill leaves it triggered, the siren sounds
-// again, and only the right code ends it.
-func TestAnAlarmInTheDark(t *testing.T) {
+// TestAlarmDuringAnOutage has a real broker. An order arms the panel, the cable is cut, and
+// what happens then arrives later. After a kill the panel is still triggered, the siren is
+// on again, and only the right code ends it.
+func TestAlarmDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, persistent), 0, `
   door: {kind: simulated, steps: {states: [closed, open], every: 3s}}
@@ -91,26 +91,27 @@ rules:
 arming: {exit: 1s, entry: {door: 1s}, siren: 10m, commands: true, codes_file: `+codesOf(t, "anna", "471100")+`}
 clock: {trust: always}
 `)
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	eventually(t, time.Minute, "the panel says what it is", func() bool {
 		return w.sub.last("store/alarm/state").State == arming.Disarmed
 	})
 	w.askPanel(t, `"state":"ARM_AWAY"`, "done")
-	w.triggerInTheDark(t)
+	w.triggerOffline(t)
 	w.askPanel(t, `"state":"DISARM"`, "refused code")
 	w.askPanel(t, `"state":"DISARM","code":"471199"`, "refused code")
 	w.askPanel(t, `"state":"DISARM","code":"471100"`, "done")
 	eventually(t, time.Minute, "the siren is off", func() bool { return w.sub.last("store/siren/state").State == "off" })
-	eventually(t, comesBack, "the history arrives", func() bool {
-		return strings.Contains(strings.Join(w.said("alarm"), ", "), "disarmed code:anna")
+	eventually(t, reconnectLimit, "the history arrives", func() bool {
+		return strings.Contains(strings.Join(w.changesOf("alarm"), ", "), "disarmed code:anna")
 	})
 	w.agent.stop()
 	for stream, want := range map[string][2]string{
 		"alarm": {"armed_away exit, pending rule:intruder, triggered rule:intruder, triggered start", "disarmed code:anna"},
 		"siren": {"on rule:intruder, off start, on rule:intruder", "off arming"},
 	} {
-		if got := strings.Join(w.said(stream), ", "); !strings.Contains(got, want[0]) || !strings.HasSuffix(got, want[1]) {
+		got := strings.Join(w.changesOf(stream), ", ")
+		if !strings.Contains(got, want[0]) || !strings.HasSuffix(got, want[1]) {
 			t.Errorf("%s said %s; want %s, and at last %s", stream, got, want[0], want[1])
 		}
 	}
@@ -119,9 +120,9 @@ clock: {trust: always}
 	}
 }
 
-// TestTheExamplesOfRulesAreTrue runs what the pages show: the commands of a block of the
-// shell, with the configuration of the page and the files that the block prints.
-func TestTheExamplesOfRulesAreTrue(t *testing.T) {
+// TestRulesExamplesInTheDocsWork runs the commands of shell blocks in the pages, with the
+// configuration of the page and the files that the block prints.
+func TestRulesExamplesInTheDocsWork(t *testing.T) {
 	t.Parallel()
 	for _, page := range []string{"rules.md", "alarm.md"} {
 		text, err := os.ReadFile(filepath.Join("../../docs", page))
@@ -144,7 +145,7 @@ func TestTheExamplesOfRulesAreTrue(t *testing.T) {
 	}
 }
 
-// runExample runs the commands of one block, and returns how many.
+// runExample runs the commands of one block, and returns their number.
 func runExample(t *testing.T, dir, config, block string) (ran int) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
@@ -170,9 +171,9 @@ func runExample(t *testing.T, dir, config, block string) (ran int) {
 	return ran
 }
 
-// TestAReloadKeepsThePanel: another link is told the state, which is not read from the file
-// again, and a rule that is new knows what its streams said.
-func TestAReloadKeepsThePanel(t *testing.T) {
+// TestReloadKeepsThePanel: the new link publishes the state, which is not read from the
+// file again, and a new rule knows the states of its streams.
+func TestReloadKeepsThePanel(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, persistent), 0, `
   meter: {kind: simulated, counter: {}, every: 1h}
@@ -190,14 +191,14 @@ clock: {trust: always}
 		return strings.Replace(text, "mqtt: {", "mqtt: {keepalive: 20s, ", 1) +
 			"rules: {flood: {when: {cellar: wet}, armed: [home], then: {bell: 5m}}}\n"
 	})
-	eventually(t, comesBack, "the new link publishes the state", func() bool {
+	eventually(t, reconnectLimit, "the new link publishes the state", func() bool {
 		return w.sub.count("store/alarm/state") > count
 	})
-	eventually(t, comesBack, "the new rule knows its stream", func() bool {
+	eventually(t, reconnectLimit, "the new rule knows its stream", func() bool {
 		return w.sub.last("store/bell/state").State == "on"
 	})
 	w.agent.stop()
-	got := strings.Join(w.said("alarm"), ", ")
+	got := strings.Join(w.changesOf("alarm"), ", ")
 	if strings.Count(got, "armed_home") != 1 || strings.Count(got, "start") != 1 || !strings.HasSuffix(got, "rule:flood") {
 		t.Errorf("the panel said %s", got)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// TestACopyThatHangsIsReplacedByTheLatest: the disk hangs during the first of three writes. None
-// of the others begins before it ends, and then the file has the latest configuration.
-func TestACopyThatHangsIsReplacedByTheLatest(t *testing.T) {
+// TestHangingWriteIsFollowedByTheLatestCopy: the disk hangs during the first of three
+// writes. The others wait for its end, and then the file has the latest configuration.
+func TestHangingWriteIsFollowedByTheLatestCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, writing, written := make(chan struct{}), 0, []string(nil)
 		c := newRunningCopy(func(cfg config.Config) error {

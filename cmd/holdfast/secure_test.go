@@ -74,8 +74,8 @@ func (c *ca) write(t *testing.T, name, kind string, der []byte) {
 
 func (c *ca) path(name string) string { return filepath.Join(c.dir, name) }
 
-// secureBroker wants TLS with a certificate of ours, and user store with the
-// password "s3cret".
+// secureBroker requires TLS with a certificate of this test's authority, and user store
+// with the password "s3cret".
 func secureBroker(t *testing.T, c *ca) *mosquitto {
 	t.Helper()
 	c.issue(t, "broker", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})

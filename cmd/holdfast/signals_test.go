@@ -16,8 +16,8 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
-// endsBy waits for a process after a signal, and says how it ended. Nothing that
-// it reads may hold it up for ever; how long a loaded machine needs is no matter.
+// endsBy sends a signal and waits for the end of a process. It returns how the process
+// ended. There is no time limit for a loaded machine, except that of the test.
 func endsBy(t *testing.T, cmd *exec.Cmd, sig syscall.Signal) (status int, killed syscall.Signal) {
 	t.Helper()
 	cmd.Process.Signal(sig)
@@ -35,7 +35,7 @@ func endsBy(t *testing.T, cmd *exec.Cmd, sig syscall.Signal) (status int, killed
 	return how.ExitStatus(), 0
 }
 
-// program is holdfast with arguments, in a process of its own.
+// program is a process of holdfast with arguments.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
@@ -45,7 +45,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// openPipe opens a named pipe for writing, which waits until it is read.
+// openPipe opens a named pipe for writing, which blocks until it is read.
 func openPipe(t *testing.T, name string) {
 	t.Helper()
 	w, err := os.OpenFile(name, os.O_WRONLY, 0)
@@ -64,7 +64,7 @@ func makePipe(t *testing.T, name string) string {
 	return name
 }
 
-func TestSignalsEndWhatReadsTheConfiguration(t *testing.T) {
+func TestSignalsInterruptReadingTheConfiguration(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		args string
@@ -99,7 +99,7 @@ func TestSignalsEndWhatReadsTheConfiguration(t *testing.T) {
 				}
 				if from == "a pipe" {
 					openPipe(t, name)
-					// so it is being read
+					// so the program is reading it
 				} else if _, err := io.WriteString(in,
 					strings.Repeat("# more than a pipe holds\n", 10_000)); err != nil {
 					t.Fatal(err)
@@ -117,7 +117,7 @@ const lonely = "client_id: porch\nmqtt: {server: \"mqtt://127.0.0.1:1\"%s}\nqueu
 	"sensors:\n  load: {kind: simulated, counter: {}, every: 100ms}\n"
 
 // At the start, at a reload and for a connection.
-func TestSignalsEndAnAgentThatReadsAPipe(t *testing.T) {
+func TestSignalsInterruptReadingAPipe(t *testing.T) {
 	t.Parallel()
 	for name, hang := range map[string]func(t *testing.T, a *agent){
 		"the password at the start": func(t *testing.T, a *agent) {
@@ -158,7 +158,7 @@ func TestSignalsEndAnAgentThatReadsAPipe(t *testing.T) {
 	}
 }
 
-// A person who presses Ctrl-C again means it.
+// A second Ctrl-C ends the program at once.
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -181,7 +181,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	})
 	ended := make(chan struct{})
 	var pressing sync.WaitGroup
-	pressing.Go(func() { // the child holds up an orderly end for two seconds
+	pressing.Go(func() { // the child delays the orderly end by two seconds
 		for {
 			select {
 			case <-ended:

@@ -18,9 +18,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// TestTheSirenSoundsWithoutANetwork: the rule needs no broker, `holdfast status` says what
-// happens, and both changes arrive later, each with its own time.
-func TestTheSirenSoundsWithoutANetwork(t *testing.T) {
+// TestSirenWorksWithoutANetwork: the rule needs no broker, `holdfast status` shows the
+// state, and both changes arrive later, each with its own time.
+func TestSirenWorksWithoutANetwork(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, `
   door: {kind: simulated, steps: {states: [closed, open], every: 1s}, class: door, alarm: true}
@@ -58,7 +58,7 @@ rules:
 	}
 }
 
-// first is the first reading of a stream with a word.
+// first is the first reading of a stream with a state.
 func (w *wired) first(t *testing.T, stream, word string) arrival {
 	t.Helper()
 	all := w.sub.on("store/" + stream)
@@ -69,9 +69,9 @@ func (w *wired) first(t *testing.T, stream, word string) arrival {
 	return all[i]
 }
 
-// TestAStopSaysThatTheSirenIsOff: it is off when the agent ends, and the state that the broker
-// keeps says so.
-func TestAStopSaysThatTheSirenIsOff(t *testing.T) {
+// TestStopPublishesThatTheSirenIsOff: the siren is off when the agent ends, and so is its
+// retained state.
+func TestStopPublishesThatTheSirenIsOff(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, `
   door: {kind: simulated, steps: {states: [closed, open], every: 1s}, alarm: true}
@@ -91,8 +91,8 @@ rules:
 	}
 }
 
-// TestTheLinkEndsAfterTheOutputs: the line of the siren needs a while to become safe at the end
-// of the agent. The broker learns of it before it hears that the agent is offline.
+// TestTheLinkEndsAfterTheOutputs: the line of the siren needs a while to become safe at the
+// end of the agent. The broker gets this state before the agent is offline.
 func TestTheLinkEndsAfterTheOutputs(t *testing.T) {
 	t.Parallel()
 	addr := startMosquitto(t, "").addr
@@ -105,8 +105,8 @@ func TestTheLinkEndsAfterTheOutputs(t *testing.T) {
 	t.Fatal("in 10 attempts the test itself was slower than safeTimeout allows")
 }
 
-// stopsWithASlowSiren ends an agent whose siren sounds. It reports whether the siren's line took
-// less than the agent waits for it: otherwise the attempt shows nothing.
+// stopsWithASlowSiren stops an agent whose siren is on. It reports whether the siren's line
+// took less time than the agent waits for it: otherwise the attempt proves nothing.
 func stopsWithASlowSiren(t *testing.T, addr string, sub *subscriber) (shown bool) {
 	t.Helper()
 	text := fmt.Sprintf(strings.Replace(sirenHouse, "siren: 100ms", "siren: 10s", 1), addr,
@@ -117,7 +117,7 @@ func stopsWithASlowSiren(t *testing.T, addr string, sub *subscriber) (shown bool
 	}
 	cfg.Sensors = slices.DeleteFunc(cfg.Sensors, func(s sensors.Spec) bool { return s.Name != "door" })
 	door := &openDoor{edges: make(chan float64), quantity: cfg.Sensors[0].Streams[0].Quantity.Name}
-	siren := &heardSiren{set: make(chan bool)}
+	siren := &fakeSiren{set: make(chan bool)}
 	ctx, stop := context.WithCancel(t.Context())
 	var agent sync.WaitGroup
 	agent.Go(func() {
@@ -136,7 +136,7 @@ func stopsWithASlowSiren(t *testing.T, addr string, sub *subscriber) (shown bool
 
 	stop()
 	stopped := time.Now()
-	for range 20 { // a link that does not wait is offline by then
+	for range 20 { // a link that does not wait would be offline by then
 		if sub.last("/status").raw == "offline" {
 			break
 		}

@@ -22,7 +22,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// sirenHouse has a siren that sounds for 100 ms when the door is opened.
+// sirenHouse has a siren that is on for 100 ms when the door is opened.
 const sirenHouse = `client_id: house
 mqtt: {server: "mqtt://%s"}
 queue: {path: %q}
@@ -75,7 +75,7 @@ func BenchmarkDoorToSiren(b *testing.B) {
 
 // measureSiren runs the agent and opens the door b.N times.
 func measureSiren(b *testing.B, cfg config.Config) {
-	door, siren := &openDoor{edges: make(chan float64)}, &heardSiren{set: make(chan bool)}
+	door, siren := &openDoor{edges: make(chan float64)}, &fakeSiren{set: make(chan bool)}
 	open := func(ctx context.Context, spec sensors.Spec) (sensors.Sensor, error) {
 		if spec.Name == "door" {
 			door.quantity = spec.Streams[0].Quantity.Name
@@ -105,12 +105,12 @@ func measureSiren(b *testing.B, cfg config.Config) {
 	stop()
 	agent.Wait()
 	slices.Sort(took)
-	b.ReportMetric(0, "ns/op") // most of it is the time that the siren sounds
+	b.ReportMetric(0, "ns/op") // most of it is the time that the siren is on
 	b.ReportMetric(took[len(took)/2].Seconds()*1000, "ms-p50")
 	b.ReportMetric(took[len(took)*99/100].Seconds()*1000, "ms-p99")
 }
 
-// trickle carries 2 kB a second.
+// trickle forwards 2 kB a second.
 func trickle(from net.Conn, _ bool, deliver func([]byte) bool) {
 	packet := make([]byte, 256)
 	for {
@@ -139,15 +139,15 @@ func (d *openDoor) Next(ctx context.Context) ([]sensors.Sample, error) {
 
 func (d *openDoor) Close() error { return nil }
 
-// A heardSiren is the line of a siren that tells the test what it is told.
-type heardSiren struct {
+// A fakeSiren is the line of a siren that reports its changes to the test.
+type fakeSiren struct {
 	set chan bool
 
 	mu sync.Mutex
 	on bool // guarded by mu
 }
 
-func (s *heardSiren) Set(ctx context.Context, on bool) error {
+func (s *fakeSiren) Set(ctx context.Context, on bool) error {
 	s.mu.Lock()
 	changed := s.on != on
 	s.on = on
@@ -162,16 +162,16 @@ func (s *heardSiren) Set(ctx context.Context, on bool) error {
 	return nil
 }
 
-func (s *heardSiren) Get(context.Context) (bool, error) {
+func (s *fakeSiren) Get(context.Context) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.on, nil
 }
 
-func (s *heardSiren) Close() error { return nil }
+func (s *fakeSiren) Close() error { return nil }
 
 // await waits until the siren is on, or off.
-func (s *heardSiren) await(on bool) {
+func (s *fakeSiren) await(on bool) {
 	for got := range s.set {
 		if got == on {
 			return
@@ -179,7 +179,7 @@ func (s *heardSiren) await(on bool) {
 	}
 }
 
-// storeReadings makes a queue's file with readings of an earlier start.
+// storeReadings creates a queue's file with readings of an earlier start.
 func storeReadings(t testing.TB, path string, readings int) {
 	t.Helper()
 	q, err := queue.Open(queue.Options{Path: path, MaxSize: 64 << 20, SyncEvery: time.Second, ClientID: "house"},

@@ -11,21 +11,21 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
-// modem is a slow and long link: 20 kbit/s, 600 ms there and back.
+// modem is a slow link with a long delay: 20 kbit/s, 600 ms round trip.
 func modem(target string, tap func() cable.Tap) (*link.Link, error) {
 	return link.New(target, tap, link.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10})
 }
 
-// TestASlowLinkThatBreaksLosesNothing: for half a minute it is cut every 5 s
-// on average, in the middle of a message. build/bench/shaped does so for longer.
-func TestASlowLinkThatBreaksLosesNothing(t *testing.T) {
+// TestSlowLinkThatIsCutLosesNothing: for half a minute the link is cut every 5 s on
+// average, in the middle of a message. build/bench/shaped does this for longer.
+func TestSlowLinkThatIsCutLosesNothing(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	w := wireOver(t, startMosquitto(t, ""), newWiretap(0), modem, `
   load: {kind: simulated, counter: {}, every: 500ms}
   gate: {kind: simulated, steps: {states: [closed, open], every: 1700ms}, alarm: true}
 `)
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	w.more(t, "load", 10)
 	cuts := 0
@@ -48,7 +48,7 @@ func TestASlowLinkThatBreaksLosesNothing(t *testing.T) {
 	}
 }
 
-// twiceInASession is the most readings that came again in one session.
+// twiceInASession is the maximum of duplicates in one session.
 func (w *wired) twiceInASession() (worst int) {
 	_, sessions := w.tap.snapshot()
 	seen, twice := map[key]bool{}, map[int]int{}

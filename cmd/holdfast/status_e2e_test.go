@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
-// status is what the command says of the agent; ok is false while it cannot be asked.
+// status is the output of the command; ok is false while the agent cannot be asked.
 func (a *agent) status() (s status.Snapshot, ok bool) {
 	a.t.Helper()
 	cmd := exec.Command(os.Args[0], "status", "-json", "-c", a.configPath())
@@ -26,9 +26,8 @@ func (a *agent) status() (s status.Snapshot, ok bool) {
 	return s, true
 }
 
-// TestStatusTellsAnOutageAndItsDrain asks the real agent while its network is pulled
-// and after it is back.
-func TestStatusTellsAnOutageAndItsDrain(t *testing.T) {
+// TestStatusShowsAnOutageAndItsDrain asks the real agent during an outage and after it.
+func TestStatusShowsAnOutageAndItsDrain(t *testing.T) {
 	t.Parallel()
 	w := wireOver(t, startMosquitto(t, persistent), newWiretap(0), quick, `
   load:   {kind: simulated, counter: {}, every: 20ms}

@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
-// outage is a node with a fault, a backlog, and text that comes from elsewhere.
+// outage is a node with a fault, a backlog, and text from elsewhere.
 func outage() status.Snapshot {
 	value, nan := 45.2, float32(math.NaN())
 	return status.Snapshot{
@@ -33,7 +33,7 @@ func outage() status.Snapshot {
 	}
 }
 
-// alarmed is the outage at a node with an alarm panel that rings.
+// alarmed is the outage at a node with a triggered alarm panel.
 func alarmed() status.Snapshot {
 	s, one := outage(), 1.0
 	s.Streams = append(s.Streams, status.Stream{Name: "siren", Value: &one, State: "on", At: 991_000},
@@ -49,7 +49,7 @@ func alarmed() status.Snapshot {
 	return s
 }
 
-func TestStatusTextSaysWhatOutputsDo(t *testing.T) {
+func TestStatusTextShowsOutputs(t *testing.T) {
 	text := statusText(alarmed(), false)
 	for _, want := range []string{
 		"porch  the alarm is triggered\n",
@@ -76,7 +76,7 @@ func TestStatusTextSaysWhatOutputsDo(t *testing.T) {
 	}
 }
 
-func TestStatusTextSaysWhatIsWrong(t *testing.T) {
+func TestStatusTextShowsProblems(t *testing.T) {
 	text := statusText(outage(), false)
 	for _, want := range []string{
 		"  unheard   42 that nobody has subscribed to, of door, room\n",
@@ -106,7 +106,7 @@ func TestStatusTextHasColours(t *testing.T) {
 	}
 }
 
-func TestDrainSaysWhatIsLeft(t *testing.T) {
+func TestStatusTextShowsTheRemainingTime(t *testing.T) {
 	s := outage()
 	s.Link.Connected, s.Queue.Rate, s.Queue.Left = true, 250, 4.9
 	text := statusText(s, false)
@@ -115,9 +115,9 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
-// TestStatusTextHasTheNamesOfPeople in columns that a terminal shows straight, whatever
-// script they are in. Without any name there is no column for them.
-func TestStatusTextHasTheNamesOfPeople(t *testing.T) {
+// TestStatusTextHasDisplayNames in columns that are aligned on a terminal, in any script.
+// Without any display name there is no such column.
+func TestStatusTextHasDisplayNames(t *testing.T) {
 	if text := statusText(alarmed(), false); strings.Contains(text, "NAME") {
 		t.Errorf("a column of names without names:\n%s", text)
 	}

@@ -19,9 +19,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// TestAValueIsPublishedAsItWasMeasured follows values from Sensor.Next through
-// the sampler, the memory and the file of the queue, to the payload.
-func TestAValueIsPublishedAsItWasMeasured(t *testing.T) {
+// TestPublishedValuesEqualMeasuredValues follows values from Sensor.Next through the
+// sampler, the memory and the file of the queue, to the payload.
+func TestPublishedValuesEqualMeasuredValues(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		values := rapid.SliceOfN(rapid.Custom(drawMeasured), 1, 300).Draw(rt, "values")
 		readings := sampled(t, values)
@@ -55,7 +55,7 @@ func drawMeasured(t *rapid.T) float64 {
 	case 1:
 		return float64(rapid.Int64Range(-1<<53, 1<<53).Draw(t, "count"))
 	case 2:
-		return math.Float64frombits(rapid.Uint64Range(0, 0x7fef_ffff_ffff_ffff).Draw(t, "bits")) // also the smallest
+		return math.Float64frombits(rapid.Uint64Range(0, 0x7fef_ffff_ffff_ffff).Draw(t, "bits")) // including the smallest
 	}
 	places := rapid.IntRange(0, 12).Draw(t, "places")
 	return float64(rapid.Int64Range(-1<<50, 1<<50).Draw(t, "digits")) / math.Pow10(places)
@@ -98,7 +98,7 @@ func sampled(t *testing.T, values []float64) (readings []sensors.Reading) {
 	return readings
 }
 
-// arrive claims that the payloads of what is in the queue have the values.
+// arrive checks that the payloads of what is in the queue have the values.
 func arrive(t *rapid.T, from string, q *queue.Queue, values []float64) {
 	t.Helper()
 	items, err := q.Peek(&queue.Cursor{}, len(values)+1)

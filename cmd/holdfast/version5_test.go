@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestAShortCutDoesNotCryWolf: with MQTT 5 the will waits for mqtt.will_delay, and a new
-// connection of the session prevents it.
-func TestAShortCutDoesNotCryWolf(t *testing.T) {
+// TestShortOutagePublishesNoWill: with MQTT 5 the will is delayed by mqtt.will_delay, and a
+// new connection of the session cancels it.
+func TestShortOutagePublishesNoWill(t *testing.T) {
 	if !by5 {
 		t.Skip("MQTT 3.1.1 has no will delay")
 	}
@@ -22,14 +22,14 @@ func TestAShortCutDoesNotCryWolf(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.agent.configure(strings.Replace(string(text), "mqtt: {", "mqtt: {will_delay: 30s, ", 1))
-	w.agent.impatient()
+	w.agent.retrySoon()
 	w.agent.start()
 	w.more(t, "load", 5)
 	for range 3 {
 		_, before := w.tap.snapshot()
 		w.cable.Pull()
 		w.cable.Plug()
-		eventually(t, comesBack, "another connection", func() bool {
+		eventually(t, reconnectLimit, "another connection", func() bool {
 			_, conns := w.tap.snapshot()
 			return len(conns) > len(before)
 		})
@@ -40,7 +40,7 @@ func TestAShortCutDoesNotCryWolf(t *testing.T) {
 			t.Errorf("the status said %q", a.raw)
 		}
 	}
-	w.agent.kill() // that the will goes out after its delay is for the table of brokers
+	w.agent.kill() // build/brokers tests that the will is published after the delay
 	time.Sleep(time.Second)
 	if last := w.sub.last("store/agent/status"); last.raw != "online" {
 		t.Errorf("a second after the end the status says %q", last.raw)
@@ -64,15 +64,15 @@ func TestTheVersionIsInTheLogAndInStatus(t *testing.T) {
 	w.agent.stop()
 }
 
-// TestABrokerThatIsReplacedByAnOlderOne: the agent speaks MQTT 5 with a real broker, and after a
-// fail-over the broker's place closes the connection for 5. One such CONNECT, and 3.1.1 goes
-// on where 5 stopped.
-func TestABrokerThatIsReplacedByAnOlderOne(t *testing.T) {
+// TestFailOverToABrokerWithoutMQTT5: the agent uses MQTT 5 with a real broker, and after a
+// fail-over the next broker closes the connection for version 5. After one such CONNECT the
+// agent continues with 3.1.1.
+func TestFailOverToABrokerWithoutMQTT5(t *testing.T) {
 	t.Parallel()
 	broker := startMosquitto(t, persistent)
 	w := &wired{sub: subscribe(t, broker.addr, "store/#"), tap: newWiretap(0)}
 	var older atomic.Bool
-	place := newDoorkeeper(t, broker.addr, func(kind byte, topic string, _ int) bool {
+	place := newFilterProxy(t, broker.addr, func(kind byte, topic string, _ int) bool {
 		return kind == connects && topic == "MQTT\x05" && older.Load()
 	})
 	w.agent = newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {version: auto, server: \"mqtt://%s\"}\n"+
@@ -98,8 +98,8 @@ func TestABrokerThatIsReplacedByAnOlderOne(t *testing.T) {
 	}
 }
 
-// TestARetainedOrderIsRefusedWhileConnected: with MQTT 5 the broker tells that the sender wants
-// it retained. With 3.1.1 it does not, and the order is done once.
+// TestARetainedOrderIsRefusedWhileConnected: with MQTT 5 the broker forwards the retain
+// flag. With 3.1.1 it does not, and the order is executed once.
 func TestARetainedOrderIsRefusedWhileConnected(t *testing.T) {
 	if !by5 {
 		t.Skip("MQTT 3.1.1 does not tell")

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// webBroker is Mosquitto with a WebSocket port beside the plain one.
+// webBroker is Mosquitto with a WebSocket port and a plain one.
 func webBroker(t *testing.T, tls string) (b *mosquitto, web string) {
 	t.Helper()
 	web = freeAddr(t)
@@ -21,7 +21,7 @@ func webBroker(t *testing.T, tls string) (b *mosquitto, web string) {
 	return startMosquitto(t, fmt.Sprintf("listener %s 127.0.0.1\nprotocol websockets\n%s", port, tls)), web
 }
 
-// A proxy takes CONNECT and leads every name to one address.
+// A proxy accepts CONNECT and connects every name to one address.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -88,7 +88,7 @@ func webAgent(t *testing.T, server, tls string) *agent {
 			"  load: {kind: simulated, counter: {}, every: 50ms}\n", server, tls))
 }
 
-// delivers lets an agent run until enough has arrived.
+// delivers runs an agent until enough readings have arrived.
 func (a *agent) delivers(t *testing.T, s *subscriber) {
 	t.Helper()
 	a.start()
@@ -103,9 +103,9 @@ func TestWebSocket(t *testing.T) {
 	webAgent(t, "ws://"+web+"/mqtt", "").delivers(t, subscribe(t, b.addr, "store/#"))
 }
 
-// TestWebSocketThroughAProxy: the proxy is on loopback, and the broker has a name
-// that it alone knows. A broker on 127.0.0.1 or localhost is never sought behind
-// a proxy: Go's convention.
+// TestWebSocketThroughAProxy: the proxy is on loopback, and only the proxy knows the
+// broker's name. By Go's convention a broker on 127.0.0.1 or localhost is never connected
+// through a proxy.
 func TestWebSocketThroughAProxy(t *testing.T) {
 	t.Parallel()
 	b, web := webBroker(t, "")
@@ -132,9 +132,9 @@ func TestSecureWebSocketThroughAProxy(t *testing.T) {
 	}
 }
 
-func TestAProxyThatRefusesIsNamed(t *testing.T) {
+func TestProxyRefusalIsReported(t *testing.T) {
 	t.Parallel()
-	p := newProxy(t, freeAddr(t)) // nobody is there
+	p := newProxy(t, freeAddr(t)) // nothing listens there
 	a := webAgent(t, "ws://broker.test/mqtt", "")
 	a.env = []string{"http_proxy=http://" + p.listener.Addr().String(), "no_proxy="}
 	a.start()

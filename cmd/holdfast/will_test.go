@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestAKilledAgentIsOffline: the broker sends the will, for those who listen and
-// retained for those who come later.
+// TestAKilledAgentIsOffline: the broker publishes the will, to present subscribers and
+// retained for later ones.
 func TestAKilledAgentIsOffline(t *testing.T) {
 	t.Parallel()
 	broker := startMosquitto(t, "")

@@ -10,15 +10,15 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// A wiretap reads the MQTT between agent and broker.
+// A wiretap parses the MQTT between agent and broker.
 type wiretap struct {
-	delay time.Duration // of everything that goes to the broker: a slow link
+	delay time.Duration // of all data to the broker: a slow link
 
 	mu     sync.Mutex
 	acked  map[key]bool      // readings that the broker has acknowledged
-	latest map[string]uint64 // of what was sent the latest seq, by topic; 1 where there is none
+	latest map[string]uint64 // the last seq that was sent, by topic; 1 if there is none
 	states []published       // retained messages, in the order of publication
-	conns  []time.Time       // of CONNACKs
+	conns  []time.Time       // times of CONNACK packets
 
 	firstReading map[string]time.Time // of the newest connection, by topic
 }
@@ -50,8 +50,8 @@ func (w *wiretap) snapshot() (states []published, conns []time.Time) {
 	return append(states, w.states...), append(conns, w.conns...)
 }
 
-// stateFirst reports whether a stream's state was published before its first reading of the
-// newest connection.
+// stateFirst reports whether a stream's state was published before its first reading over
+// the newest connection.
 func (w *wiretap) stateFirst(s published) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -62,9 +62,9 @@ func (w *wiretap) stateFirst(s published) bool {
 // tapped is one connection.
 type tapped struct {
 	*wiretap
-	up, down []byte            // what is not a whole packet yet
+	up, down []byte            // incomplete packets
 	sent     map[uint16]key    // by packet identifier
-	five     bool              // CONNECT was of MQTT 5
+	five     bool              // CONNECT was that of MQTT 5
 	aliases  map[uint16]string // topics, with MQTT 5
 }
 
@@ -80,7 +80,7 @@ func (c *tapped) ToServer(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.up = packets(append(c.up, data...), func(head byte, body []byte) {
-		if head>>4 == packetConnect && len(body) > 6 { // else it may be TLS
+		if head>>4 == packetConnect && len(body) > 6 { // otherwise it may be TLS
 			c.five = string(body[2:7]) == "MQTT\x05"
 		}
 		if head>>4 != packetPublish || len(body) < 2 {
@@ -111,8 +111,8 @@ func (c *tapped) ToServer(data []byte) {
 	})
 }
 
-// withoutProperties returns the payload behind the properties of a PUBLISH of MQTT 5, and
-// the topic that an alias stands for. The agent writes the alias first.
+// withoutProperties returns the payload after the properties of a PUBLISH of MQTT 5, and
+// the topic of its alias. The agent writes the alias first.
 func (c *tapped) withoutProperties(topic string, b []byte) (string, []byte) {
 	const aliasProperty = 0x23
 	length, n := binary.Uvarint(b)
@@ -138,7 +138,7 @@ func (c *tapped) ToClient(data []byte) {
 		case packetPuback:
 			id := binary.BigEndian.Uint16(body)
 			if k, ok := c.sent[id]; ok {
-				if len(body) < 3 || body[2] < 0x80 { // with MQTT 5 it may be a refusal
+				if len(body) < 3 || body[2] < 0x80 { // with MQTT 5 the code may be a refusal
 					c.acked[k] = true
 				}
 				delete(c.sent, id)
@@ -147,8 +147,8 @@ func (c *tapped) ToClient(data []byte) {
 	})
 }
 
-// packets calls f for each whole packet and returns the rest. MQTT 3.1.1,
-// section 2.2: a byte of type and flags, then the length in seven bits a byte.
+// packets calls f for each complete packet and returns the rest. MQTT 3.1.1, section 2.2: a
+// byte of type and flags, then the length in seven bits per byte.
 func packets(data []byte, f func(head byte, body []byte)) (rest []byte) {
 	for len(data) >= 2 {
 		length, n := binary.Uvarint(data[1:])
