@@ -149,6 +149,16 @@ func (p *prover) keyboard(ctx context.Context) (measured string, err error) {
 		until(text("#shown")+` === "1 of 4"`))
 }
 
+// ranges checks that a range has the decimals that its width needs.
+func (p *prover) ranges(ctx context.Context) (measured string, err error) {
+	tab, end := newBrowser(ctx, p.chromium)
+	defer end()
+	return "", chromedp.Run(tab, show(p.house.url),
+		until(`rangeText([123456.13, 123456.71, 123456.9]) === "123456.13 to 123456.9"`),
+		until(`rangeText([-20.084, -12.049]) === "\u221220.1 to \u221212"`),
+		until(`rangeText([990.4, 1031.6]) === "990 to 1032"`), until(`rangeText([5, 5]) === ""`))
+}
+
 // press sends a key as a keyboard does: the browser inserts its character, unless the page
 // has handled the key.
 func press(key string) chromedp.Action {

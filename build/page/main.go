@@ -28,6 +28,7 @@ var proofs = []proof{
 	{"live: a fault, an outage, a drain", (*prover).live},
 	{"the recorder: a day with an outage, before and after", (*prover).recorded},
 	{"by keyboard", (*prover).keyboard},
+	{"ranges have the decimals that they need", (*prover).ranges},
 	{"1,000 streams scroll", (*prover).thousand},
 	{"ten open pages cost little", (*prover).cost},
 	{"promtool and Prometheus agree with metrics, boards and rules", (*prover).prometheus},

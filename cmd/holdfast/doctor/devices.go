@@ -39,7 +39,7 @@ var (
 	// Faults of GPIO. Without any chip the program does not run on a board, or it runs in a
 	// container that was given no chip.
 	noChip = &Fault{Error, "there is no {dev}/gpiochip*, needed by {sensors}",
-		"run holdfast on the Raspberry Pi itself; in a container, pass --device /dev/gpiochip0"}
+		gpio.NoChipsHelp}
 	// Raspberry Pi OS gives the devices to the groups gpio and i2c. A process gets a new group
 	// only when it starts, so the remedy includes a restart.
 	chipDenied = &Fault{Error, "user {user} may not open {file}",

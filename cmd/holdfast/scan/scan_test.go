@@ -56,7 +56,7 @@ func TestMachineIsShownAndItsYAMLPasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"is this a Raspberry Pi",
+		"run holdfast on the Raspberry Pi itself",
 		"\n  i2c-1, bcm2835 (i2c@7e804000)\n    ", "is it an I2C bus?",
 		"\n  i2c-20, fef04500.i2c\n    left alone: a screen's bus",
 		"\n  cpu_thermal  temp1", "\n  28-0316a2797bff  temperature", "\n  dht11", "\n  cpu-thermal  temp",

@@ -48,6 +48,9 @@ func (l LineInfo) Bias() Pull {
 	return ""
 }
 
+// NoChipsHelp is what to do about a machine without a GPIO chip.
+const NoChipsHelp = "run holdfast on the Raspberry Pi itself; in a container, pass --device /dev/gpiochip0"
+
 // Chips reads all GPIO chips from the kernel at each call; periph reads them only at the start.
 // A chip with two device files is returned once. broken has an error for each chip that could
 // not be read, or one error if there is no chip; they say what the user can do.
@@ -57,8 +60,7 @@ func Chips(h *host.Host) (all []Chip, broken []error) {
 		return nil, []error{err}
 	}
 	if len(names) == 0 {
-		return nil, []error{fmt.Errorf("no %s/gpiochip*: %w: is this a Raspberry Pi, "+
-			"and if a container, has it --device /dev/gpiochip0?", h.Dev, os.ErrNotExist)}
+		return nil, []error{fmt.Errorf("no %s/gpiochip*: %w: %s", h.Dev, os.ErrNotExist, NoChipsHelp)}
 	}
 	for _, name := range names {
 		c, err := readChip(filepath.Join(h.Dev, name))

@@ -295,7 +295,7 @@ class Tile {
   drawHistory() {
     const s = this.stream, points = [], known = this.history.filter((v) => v !== null);
     let low = Math.min(...known), high = Math.max(...known), held = null;
-    put(this.parts.range, known.length < 2 || s.state || low === high ? "" : `${short(low)} to ${short(high)}`);
+    put(this.parts.range, known.length < 2 || s.state ? "" : rangeText(known.concat(s.value ?? [])));
     if (s.state) [low, high] = [0, 1];
     const y = (v) => high === low ? 22 : 40 - 36 * (v - low) / (high - low);
     const x = (i) => 240 * (slots - this.history.length + i) / (slots - 1);
@@ -365,7 +365,14 @@ function takeOutputs(outputs) {
 }
 
 const minus = (v) => String(v).replace("-", "\u2212");
-const short = (v) => minus(Number(v.toPrecision(4)));
+
+// rangeText has as many decimals as its width needs: a meter of 123456 kWh moves by tenths.
+function rangeText(values) {
+  const low = Math.min(...values), high = Math.max(...values);
+  const decimals = Math.min(Math.max(1 - Math.floor(Math.log10(high - low)), 0), 9);
+  const short = (v) => minus(Number(v.toFixed(decimals)));
+  return low === high ? "" : `${short(low)} to ${short(high)}`;
+}
 
 const watcher = new IntersectionObserver((entries) => {
   for (const e of entries) {

@@ -92,7 +92,7 @@ function periods({alarms}) {
   return out;
 }
 
-async function stream(device, name, range) {
+async function stream(device, name, range = 'day') {
   const to = Date.now();
   const from = to - (ranges[range] || ranges.day);
   const path = `/api/devices/${encodeURIComponent(device)}/streams/${encodeURIComponent(name)}`;
