@@ -13,12 +13,12 @@ import (
 
 const maxList = 1 << 20 // bytes of the file: some 15,000 cards
 
-// A List is the cards that open a door while no back end answers, by their hashes. All have
-// one salt: a card is hashed once, not once for each line. A number of a card has few
-// digits, so whoever has the file can find it by trying: keep the file from others.
+// A List has the hashes of the cards that open a door while no back end answers. All of them have the
+// same salt, so that a card is hashed only once. Card numbers have few digits: anyone who can read the
+// file can find them by trying all, so it must be kept secret.
 //
-// The file has a line pbkdf2-sha256:ITERATIONS:SALT, and then a line NAME:HASH for each
-// card, with salt and hash in base64. A line that is empty or begins with # is none.
+// The file has a line pbkdf2-sha256:ITERATIONS:SALT, and then a line NAME:HASH for each card, with
+// salt and hash in base64. Empty lines and lines that begin with # are ignored.
 type List struct {
 	params slowhash.Params
 	names  map[string]string // by hash
@@ -27,10 +27,10 @@ type List struct {
 // NewList returns a list without a card.
 func NewList() *List { return &List{slowhash.NewParams(), map[string]string{}} }
 
-// Head is the first line of a list.
+// Head returns the first line of the file.
 func (l *List) Head() string { return l.params.String() }
 
-// Line is the line of a card.
+// Line returns the line of a card in the file.
 func (l *List) Line(name, number string) (string, error) {
 	if !sensors.IsName(name) {
 		return "", fmt.Errorf("%q is not a valid name: use letters, digits, _ and -", name)
@@ -41,13 +41,13 @@ func (l *List) Line(name, number string) (string, error) {
 	return name + ":" + slowhash.Encode(l.params.Of(number)), nil
 }
 
-// Find returns the name of a card, if the list has it.
+// Find returns the name of a card, and whether the list has it.
 func (l *List) Find(number string) (name string, ok bool) {
 	name, ok = l.names[string(l.params.Of(number))]
 	return name, ok
 }
 
-// ReadList reads a list. An error names the line, and repeats nothing of it.
+// ReadList reads a list from a file. An error names the line, but does not contain its text.
 func ReadList(ctx context.Context, path string) (*List, error) {
 	data, err := slowhash.ReadFile(ctx, path, maxList)
 	if err != nil {
@@ -60,7 +60,7 @@ func ReadList(ctx context.Context, path string) (*List, error) {
 	return l, nil
 }
 
-// ParseList reads the text of a list.
+// ParseList parses the text of a list.
 func ParseList(data []byte) (l *List, err error) {
 	err = slowhash.Lines(data, maxList, func(text string) error {
 		if l == nil {

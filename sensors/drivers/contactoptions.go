@@ -8,12 +8,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
-// contactCommon are the options of everything that is a contact; a kind's own
-// options embed them.
+// contactCommon has the options of all kinds of contacts, which embed it.
 //
-// A closed circuit takes the line away from its pull: to low with the pull up,
-// to high with the pull down. With the pull off, the line is taken to be pulled
-// up by a resistor outside.
+// A closed circuit pulls the line against its bias: to low with the pull-up, to high with the
+// pull-down. With the bias off, an external pull-up resistor is assumed.
 type contactCommon struct {
 	// the circuit while the value is 0: closed or open; without it, a high line is 1
 	Normally string `yaml:"normally"`
@@ -33,22 +31,20 @@ type contactCommon struct {
 	Class string `yaml:"class"`
 }
 
-// A debounce of ten seconds is longer than any contact bounces: more would be a filter on
-// what happens, and hold is that. A hold of a day outlasts what a person calls one
-// occurrence.
+// maxDebounce is longer than any contact bounces; `hold` is for longer times. A longer hold than
+// maxHold would merge separate occurrences.
 const (
 	maxDebounce = 10 * time.Second
 	maxHold     = 24 * time.Hour
 )
 
-// newContactCommon has an alarm panel's defaults: it takes a level that has held, as a
-// spike on a long wire must wake nobody. The time of a reading is the edge's all
-// the same.
+// newContactCommon has the defaults of an alarm panel: the mode stable, so that a spike on a long wire
+// causes no alarm. A reading has the time of its edge nevertheless.
 func newContactCommon() contactCommon {
 	return contactCommon{Debounce: 50 * time.Millisecond, Mode: debounce.Stable, Flapping: 30}
 }
 
-// check is Check of the kinds that embed these options and have a line of their own.
+// check returns what is wrong with these options, for Check of the kinds that embed them.
 func (o *contactCommon) check() (problems []Problem) {
 	if o.Normally != "" && o.Normally != "closed" && o.Normally != "open" {
 		problems = append(problems, problem("normally",
@@ -77,22 +73,22 @@ func (o *contactCommon) check() (problems []Problem) {
 // Pace is 0: a contact reports when it changes.
 func (o *contactCommon) Pace() time.Duration { return 0 }
 
-// Quantities are one of two states, whose words follow from the class.
+// Quantities returns one quantity with two states, whose names depend on the class.
 func (o *contactCommon) Quantities() []sensors.Quantity {
 	words := classWords[o.Class]
 	return []sensors.Quantity{{Name: "contact", Class: o.Class, States: words[:]}}
 }
 
-// open makes a contact of a line.
+// open returns a contact on a line.
 func (o *contactCommon) open(name string, l gpio.Line, pull gpio.Pull) *contact {
 	return &contact{name: name, line: l, highIsOn: o.highIsOn(pull), quiet: o.Debounce,
 		filter: debounce.New(debounce.Options{Mode: o.Mode, Quiet: o.Debounce, Hold: o.Hold, MaxPerMinute: o.Flapping})}
 }
 
-// highIsOn reports whether a high line is 1. The value is 1 when the circuit is
-// not as it normally is.
+// highIsOn reports whether a high line has the value 1. The value is 1 when the circuit is not in its
+// normal state.
 func (o *contactCommon) highIsOn(pull gpio.Pull) bool {
-	// A closed circuit pulls against the resistor.
+	// A closed circuit pulls the line against the bias.
 	highIsOpen := pull != gpio.PullDown
 	return !(o.Normally == "open" && highIsOpen || o.Normally == "closed" && !highIsOpen)
 }

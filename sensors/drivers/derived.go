@@ -12,26 +12,25 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A Deriver is Options of a sensor without a device: its stream is computed from others of
-// the node.
+// A Deriver is implemented by Options of a sensor without a device: its stream is computed from other
+// streams of the node.
 type Deriver interface {
 	Options
-	// Sources are the streams that are named, after Check has found nothing wrong. Derive
-	// wants them in this order.
+	// Sources returns the streams that the options name. Check must have found nothing wrong.
 	Sources() []SourceName
-	// Derive is told what the sources are, and says which of them do not fit. If none, then
-	// Quantities and Derivation are valid.
+	// Derive gets the sources, in the order of Sources, and returns what is wrong with them. If
+	// nothing is wrong, Quantities and Derivation are valid afterwards.
 	Derive([]sensors.Stream) []Problem
 	Derivation() *sensors.Derivation
 }
 
-// A SourceName is a stream as a person named it.
+// A SourceName is the name of a source in the configuration.
 type SourceName struct {
-	Key    string // where: "difference[0]"
+	Key    string // where it is written: "difference[0]"
 	Stream string
 }
 
-// derivedOptions are the options of kind derived. Exactly one is written.
+// derivedOptions are the options of kind derived. Exactly one formula must be given.
 type derivedOptions struct {
 	// [flow, return]: the first stream minus the second, of one unit
 	Difference []string `yaml:"difference"`
@@ -61,7 +60,7 @@ type rateKeys struct {
 	Per string `yaml:"per"`
 }
 
-// perUnits are the units of time of a rate, each with its sign in a unit.
+// perUnits are the units of time of a rate, each with its symbol.
 var perUnits = map[string]struct {
 	time time.Duration
 	sign string
@@ -69,7 +68,7 @@ var perUnits = map[string]struct {
 
 func newDerived() Options { return &derivedOptions{} }
 
-// formulas are those that are written: one, if nothing is wrong.
+// formulas returns the formulas that are given: exactly one if nothing is wrong.
 func (o *derivedOptions) formulas() (all []sensors.Formula) {
 	for _, f := range []struct {
 		sensors.Formula
@@ -85,7 +84,7 @@ func (o *derivedOptions) formulas() (all []sensors.Formula) {
 	return all
 }
 
-// Check says what is wrong with the formula, whatever its sources are.
+// Check returns what is wrong with the formula. It does not know the sources; Derive checks those.
 func (o *derivedOptions) Check() (problems []Problem) {
 	if n := len(o.formulas()); n != 1 {
 		return []Problem{problem("", "needs one of difference, sum, dew_point, absolute_humidity and rate, and has %d: "+
@@ -113,7 +112,7 @@ func (o *derivedOptions) Check() (problems []Problem) {
 	return problems
 }
 
-// Sources are in the order of the formula.
+// Sources returns the sources in the order of the formula.
 func (o *derivedOptions) Sources() (all []SourceName) {
 	formula := string(o.formulas()[0])
 	for i, name := range slices.Concat(o.Difference, o.Sum) {
@@ -131,7 +130,7 @@ func (o *derivedOptions) Sources() (all []SourceName) {
 	return all
 }
 
-// Derive checks the units of the sources, and takes that of the stream from them.
+// Derive checks the units of the sources, and determines the unit of the stream.
 func (o *derivedOptions) Derive(of []sensors.Stream) (problems []Problem) {
 	names := o.Sources()
 	o.derivation = sensors.Derivation{Formula: o.formulas()[0]}
@@ -156,7 +155,7 @@ func (o *derivedOptions) Derive(of []sensors.Stream) (problems []Problem) {
 	return problems
 }
 
-// unitOf is the unit that a source has to have; not ok: any.
+// unitOf returns the unit that a source must have; ok is false if it may have any.
 func (o *derivedOptions) unitOf(i int, of []sensors.Stream) (unit string, ok bool) {
 	switch o.derivation.Formula {
 	case sensors.Rate:
@@ -167,7 +166,7 @@ func (o *derivedOptions) unitOf(i int, of []sensors.Stream) (unit string, ok boo
 	return of[0].Unit, true
 }
 
-// reason says why a source has to have a unit.
+// reason says why a source must have a unit.
 func (o *derivedOptions) reason() string {
 	if f := o.derivation.Formula; f == sensors.DewPoint || f == sensors.AbsoluteHumidity {
 		return "it is computed from °C and % of relative humidity"
@@ -175,7 +174,7 @@ func (o *derivedOptions) reason() string {
 	return "all have to have that of the first"
 }
 
-// quantityOf is the unit and the class of what is computed.
+// quantityOf returns the unit and the class of the result.
 func (o *derivedOptions) quantityOf(of []sensors.Stream) sensors.Quantity {
 	first := of[0].Quantity
 	switch o.derivation.Formula {
@@ -189,16 +188,16 @@ func (o *derivedOptions) quantityOf(of []sensors.Stream) sensors.Quantity {
 	q := sensors.Quantity{Unit: first.Unit, Class: first.Class, Total: o.derivation.Formula == sensors.Sum}
 	for _, st := range of {
 		if q.Total = q.Total && st.Total; st.Class != first.Class {
-			q.Class = "" // such as of water and gas
+			q.Class = "" // different classes, such as water and gas
 		}
 	}
 	if o.derivation.Formula == sensors.Difference && q.Class == "temperature" {
-		q.Class = "temperature_delta" // else Home Assistant shows 5 °C as 41 °F
+		q.Class = "temperature_delta" // or Home Assistant would show 5 °C as 41 °F
 	}
 	return q
 }
 
-// ratePer is what a rate is, with Home Assistant's class where it has one.
+// ratePer returns the quantity of a rate, with Home Assistant's class if there is one.
 func ratePer(q sensors.Quantity, per string) sensors.Quantity {
 	hourly := rateOf(q.Class, q.Unit)
 	if per == "hour" {
@@ -211,13 +210,13 @@ func ratePer(q sensors.Quantity, per string) sensors.Quantity {
 	return rate
 }
 
-// Derivation is how the stream is computed. Nobody changes it.
+// Derivation returns how the stream is computed. The caller must not change it.
 func (o *derivedOptions) Derivation() *sensors.Derivation { return &o.derivation }
 
-// Pace is 0: a value comes when the sources have new ones.
+// Pace is 0: there is a value when the sources have new ones.
 func (o *derivedOptions) Pace() time.Duration { return 0 }
 
-// Quantities are none before Derive has been told what the sources are.
+// Quantities returns nil before Derive.
 func (o *derivedOptions) Quantities() []sensors.Quantity {
 	if o.quantity.Name == "" {
 		return nil
@@ -225,7 +224,7 @@ func (o *derivedOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{o.quantity}
 }
 
-// Open fails: package sensors computes the stream.
+// Open returns an error: package sensors computes the stream.
 func (o *derivedOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) {
 	return nil, errors.New("has no device: it is computed from other streams")
 }

@@ -8,13 +8,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// What is here is of Home Assistant's documentation (developers.home-assistant.io: Binary
-// sensor entity, Sensor entity), so that a stream has a class and a unit that it takes.
-// Package uplink announces them, and config checks those that a person writes.
+// This file has tables of Home Assistant's documentation (developers.home-assistant.io: Binary sensor
+// entity, Sensor entity), so that a stream has a class and a unit that Home Assistant accepts. Package
+// uplink announces them; package config checks those in the configuration.
 
-// classWords are the device classes of Home Assistant's binary_sensor, each with
-// the words for the values 0 and 1. Home Assistant takes 1 as "on" and gives it
-// the meaning of the second word.
+// classWords are the device classes of Home Assistant's binary_sensor, each with the names of the
+// values 0 and 1. For Home Assistant 1 is "on", which has the meaning of the second word.
 var classWords = map[string][2]string{
 	"": {"closed", "open"},
 
@@ -40,10 +39,10 @@ func knownClasses() string {
 	return strings.Join(slices.Sorted(maps.Keys(classWords))[1:], ", ") // the first is none
 }
 
-// meters are the device classes of Home Assistant for what a meter counts, each
-// with its units, and the unit of its rate per hour.
+// meters are the device classes of Home Assistant for meters, each with its units and the unit of its
+// rate per hour.
 var meters = map[string]struct {
-	units map[string]string // and the unit per hour
+	units map[string]string // unit of the rate per hour by unit
 	rate  string            // the device class of the rate
 }{
 	"precipitation": {map[string]string{"mm": "mm/h", "in": "in/h"}, "precipitation_intensity"},
@@ -55,11 +54,11 @@ var meters = map[string]struct {
 	"reactive_energy": {map[string]string{"varh": "var", "kvarh": "kvar"}, "reactive_power"},
 }
 
-// volumes are the units of a volume that Home Assistant also has a flow of.
+// volumes are the units of a volume for which Home Assistant also has a unit of flow.
 var volumes = map[string]string{"L": "L/h", "m³": "m³/h"}
 
-// checkMeter says whether Home Assistant takes the class with this unit. It
-// warns of a unit that is none of the class's in its own log, where nobody looks.
+// checkMeter checks that Home Assistant accepts the class with this unit. Home Assistant itself only
+// writes a warning into its log.
 func checkMeter(class, unit string) []Problem {
 	if class == "" {
 		return nil
@@ -74,7 +73,7 @@ func checkMeter(class, unit string) []Problem {
 	return nil
 }
 
-// rateOf is the quantity per hour of what a meter counts.
+// rateOf returns the quantity of the rate per hour of a meter.
 func rateOf(class, unit string) sensors.Quantity {
 	if per, ok := meters[class].units[unit]; ok {
 		return sensors.Quantity{Name: "rate", Unit: per, Class: meters[class].rate}
@@ -85,7 +84,7 @@ func rateOf(class, unit string) sensors.Quantity {
 	return sensors.Quantity{Name: "rate", Unit: unit + "/h"}
 }
 
-// names are the keys of a map in order, for a message.
+// names returns the sorted keys of a map, for a message.
 func names[V any](of map[string]V) string {
 	return strings.Join(slices.Sorted(maps.Keys(of)), ", ")
 }

@@ -2,8 +2,8 @@ package drivers
 
 import "strings"
 
-// otherWords are what people call a kind by: a part that its driver also
-// reads, or the thing that is wired. Names in the table [kinds] need no entry.
+// otherWords maps words to kinds: parts that a driver also supports, and things that are connected.
+// Names in the table [kinds] need no entry.
 var otherWords = map[string]string{
 	"am2315": "iio", "am2320": "iio", "am2301": "dht", "dht21": "dht",
 	"1-wire": "w1", "1wire": "w1", "onewire": "w1", "ds18x20": "w1",
@@ -26,9 +26,8 @@ var otherWords = map[string]string{
 	"simulation": "simulated", "simulator": "simulated", "fake": "simulated", "test": "simulated",
 }
 
-// KindFor returns the kind that a person means by a word which is no kind: its
-// name in other letters, a part by its maker's name, or what it is used for. It
-// is empty if nobody knows the word.
+// KindFor returns the kind that the user probably means by a word that is not a kind: its name in
+// other case, a part by its maker's name, or its use. It is empty for an unknown word.
 func KindFor(word string) string {
 	folded := strings.ToLower(strings.TrimSpace(word))
 	if _, ok := kinds[folded]; ok {
@@ -36,7 +35,7 @@ func KindFor(word string) string {
 	}
 	for _, kind := range kindNames {
 		for name := range strings.FieldsFuncSeq(kinds[kind].Part, isSeparator) {
-			// A word without a digit, as "temperature", is of too many parts.
+			// A word without a digit, such as "temperature", fits too many parts.
 			if strings.ToLower(name) == folded && strings.ContainsAny(name, "0123456789") {
 				return kind
 			}
@@ -45,5 +44,5 @@ func KindFor(word string) string {
 	return otherWords[folded]
 }
 
-// isSeparator separates the words of a description.
+// isSeparator reports whether a character separates the words of a description.
 func isSeparator(r rune) bool { return strings.ContainsRune(" ,;:()", r) }

@@ -12,9 +12,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/lines"
 )
 
-// linesOptions are the options of kind lines: whatever writes lines, into a
-// named pipe, from a command that is kept running, or from one that is run each `every`. A
-// line is a number, a word of states, or a flat JSON object with a value for each quantity.
+// linesOptions are the options of kind lines: a program that writes lines into a named pipe, a
+// command that is kept running, or one that is run at each `every`. A line is a number, the name of a
+// state, or a flat JSON object with a value for each quantity.
 type linesOptions struct {
 	// a named pipe (mkfifo) that something else writes to: /run/tank
 	File string `yaml:"file"`
@@ -40,24 +40,24 @@ type linesOptions struct {
 	Silence time.Duration `yaml:"silence"`
 }
 
-// lineKinds are several quantities by their names.
+// lineKinds are the quantities of JSON objects, by name.
 type lineKinds map[string]lineKind
 
-// A lineKind is what one of several quantities is.
+// A lineKind describes one quantity.
 type lineKind struct {
 	Unit   string   `yaml:"unit"`
 	Class  string   `yaml:"class"`
 	States []string `yaml:"states"`
 }
 
-// maxLines bounds what one program costs the others: each line is a reading in the queue.
-const maxLines = 1000 // a second; what contacts and pulses need has kinds of its own
+// maxLines bounds the load of one program: each line is a reading in the queue. Faster signals, such
+// as contacts and pulses, have their own kinds.
+const maxLines = 1000 // per second
 
-// newLines takes ten lines a second: a program that writes without a pause by mistake is
-// cut to that.
+// newLines allows ten lines per second, in case a program writes without a pause by mistake.
 func newLines() Options { return &linesOptions{MaxPerSecond: 10} }
 
-// Check says what is wrong with the source, with what a line means, and with the bounds.
+// Check returns what is wrong with the options.
 func (o *linesOptions) Check() []Problem {
 	problems := o.checkSource()
 	if o.Several != nil && (o.Quantity != "" || o.Unit != "" || o.Class != "" || o.States != nil) {
@@ -76,10 +76,10 @@ func (o *linesOptions) Check() []Problem {
 	return append(problems, o.checkEvery()...)
 }
 
-// minEvery bounds what starting a program costs: some 20 ms of a Pi Zero's processor.
+// minEvery bounds the cost of starting a program: about 20 ms of CPU time on a Pi Zero.
 const minEvery = time.Second
 
-// checkEvery checks what only a command can have that is run again and again.
+// checkEvery checks `every`, which only a command can have.
 func (o *linesOptions) checkEvery() []Problem {
 	switch {
 	case o.Every == 0:
@@ -97,8 +97,8 @@ func (o *linesOptions) checkEvery() []Problem {
 	return nil
 }
 
-// checkSource checks where the lines come from. It does not look whether the pipe or the
-// program is there: `holdfast check` may run on another machine.
+// checkSource checks the source of the lines. It does not look for the pipe or the program, because
+// `holdfast check` may run on another machine.
 func (o *linesOptions) checkSource() (problems []Problem) {
 	if (o.File == "") == (len(o.Command) == 0) {
 		problems = append(problems, problem("", "needs one of file and command: file: /run/tank or command: "+
@@ -135,14 +135,13 @@ func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
 	return problems
 }
 
-// Pace is that of a command which is run again and again; else it is 0, as a line comes when
-// it comes.
+// Pace is `every` of a command that is run repeatedly, and otherwise 0: the lines are events.
 func (o *linesOptions) Pace() time.Duration { return o.Every }
 
 // RunsCommand reports whether the agent runs a program for the sensor.
 func (o *linesOptions) RunsCommand() bool { return len(o.Command) > 0 }
 
-// Claims is the pipe, of which a second reader would take every other line.
+// Claims returns the pipe: a second reader would take a part of its lines.
 func (o *linesOptions) Claims() []string {
 	if o.File == "" {
 		return nil
@@ -150,7 +149,7 @@ func (o *linesOptions) Claims() []string {
 	return []string{filepath.Clean(o.File)}
 }
 
-// Quantities are in the order of their names, as a mapping in the file has no order.
+// Quantities are ordered by name, because a mapping in YAML has no order.
 func (o *linesOptions) Quantities() []sensors.Quantity {
 	if o.Several == nil {
 		return []sensors.Quantity{{Name: cmp.Or(o.Quantity, "value"), Unit: o.Unit, Class: o.Class, States: o.States}}
@@ -163,8 +162,8 @@ func (o *linesOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-// Open starts the program, or opens the pipe, without waiting for a line. With every it starts
-// nothing.
+// Open starts the program or opens the pipe, without waiting for a line. With `every` it starts
+// nothing: Next does.
 func (o *linesOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) {
 	if o.Every > 0 {
 		return lines.OpenRuns(o.Command, o.Quantities()), nil

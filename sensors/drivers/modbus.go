@@ -15,8 +15,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/modbus"
 )
 
-// modbusOptions are the options of kind modbus: one instrument, of which any number share a
-// serial line or a gateway.
+// modbusOptions are the options of kind modbus: one instrument. Any number of instruments can share
+// a serial line or a gateway.
 type modbusOptions struct {
 	// a serial line, for Modbus RTU: /dev/ttyUSB0, or a name below /dev/serial/by-id, which
 	// stays the same
@@ -35,41 +35,41 @@ type modbusOptions struct {
 	Registers modbusRegisters `yaml:"registers"`
 }
 
-// modbusRegisters are registers by the names of their quantities.
+// modbusRegisters are the registers by the names of their quantities.
 type modbusRegisters map[string]modbusRegister
 
-// A modbusRegister is where one quantity is, and what it is.
+// A modbusRegister says where one quantity is, and how to decode it.
 type modbusRegister struct {
-	Address *int         `yaml:"address"` // as on the wire, from 0; nil: not written
-	Table   modbus.Table `yaml:"table"`   // holding without it
-	Type    modbus.Type  `yaml:"type"`    // uint16 without it
-	Order   modbus.Order `yaml:"order"`   // big without it
+	Address *int         `yaml:"address"` // as on the wire, from 0; nil: missing
+	Table   modbus.Table `yaml:"table"`   // default: holding
+	Type    modbus.Type  `yaml:"type"`    // default: uint16
+	Order   modbus.Order `yaml:"order"`   // default: big
 	Unit    string       `yaml:"unit"`
 	Class   string       `yaml:"class"`
 	States  []string     `yaml:"states"` // the words for the values 0, 1, ...
-	Total   bool         `yaml:"total"`  // a meter: the value only grows
+	Total   bool         `yaml:"total"`  // a meter: the value never decreases
 }
 
 // Bounds of the options.
 const (
 	maxUnitID        = 247                   // on a serial line; higher ones are reserved
-	minModbusTimeout = 50 * time.Millisecond // what is shorter than a frame at 1200 baud never succeeds
-	// maxModbusTimeout leaves time for a second request in one call into the driver.
+	minModbusTimeout = 50 * time.Millisecond // a frame at 1200 baud takes longer than less
+	// maxModbusTimeout leaves time for a second request within one call of Next.
 	maxModbusTimeout = 3 * time.Second
-	maxRegisters     = 64 // of one sensor: each is a request of its own
+	maxRegisters     = 64 // of one sensor: each needs its own request
 )
 
-// newModbus is an instrument as most are delivered.
+// newModbus has the usual factory settings of instruments.
 func newModbus() Options {
 	return &modbusOptions{Serial: "9600 8N1", UnitID: 1, Timeout: time.Second}
 }
 
-// Pace is ten seconds: a meter has a new mean every second or so, and a line at 9600 baud
-// reads twenty values a second.
+// Pace is ten seconds: a meter computes a new mean about every second, and a line at 9600 baud can
+// read twenty values per second.
 func (o *modbusOptions) Pace() time.Duration { return 10 * time.Second }
 
-// Check says what is wrong with the bus and with the registers. It does not look whether the
-// device is there: `holdfast check` may run on another machine.
+// Check returns what is wrong with the bus and the registers. It does not look for the device,
+// because `holdfast check` may run on another machine.
 func (o *modbusOptions) Check() []Problem {
 	problems := o.checkBus()
 	if o.Timeout < minModbusTimeout || o.Timeout > maxModbusTimeout {
@@ -86,7 +86,7 @@ func (o *modbusOptions) Check() []Problem {
 	return problems
 }
 
-// checkBus checks how the instrument is reached.
+// checkBus checks the settings of the bus.
 func (o *modbusOptions) checkBus() (problems []Problem) {
 	low, high := 1, maxUnitID
 	switch {
@@ -109,7 +109,7 @@ func (o *modbusOptions) checkBus() (problems []Problem) {
 	return problems
 }
 
-// A registerCheck collects what is wrong with one register.
+// A registerCheck collects the problems of one register.
 type registerCheck struct {
 	modbusRegister
 	at       string          // the key where it is written
@@ -129,7 +129,7 @@ func (r modbusRegister) check(name string) []Problem {
 	return c.problems
 }
 
-// wrong notes what is wrong with a key of the register: ".address", or with all of it: "".
+// wrong records a problem of a key of the register, such as ".address"; "" is the register itself.
 func (c *registerCheck) wrong(key, format string, args ...any) {
 	c.problems = append(c.problems, problem(c.at+key, format, args...))
 }
@@ -173,7 +173,7 @@ func (c *registerCheck) checkStates() {
 	}
 }
 
-// register is the register with the defaults where the file says nothing.
+// register returns the register with the defaults filled in.
 func (r modbusRegister) register() modbus.Register {
 	reg := modbus.Register{
 		Table: cmp.Or(r.Table, modbus.Holding),
@@ -186,7 +186,7 @@ func (r modbusRegister) register() modbus.Register {
 	return reg
 }
 
-// Quantities are in the order of their names, as a mapping in the file has no order.
+// Quantities are ordered by name, because a mapping in YAML has no order.
 func (o *modbusOptions) Quantities() (all []sensors.Quantity) {
 	for _, name := range slices.Sorted(maps.Keys(o.Registers)) {
 		r := o.Registers[name]
@@ -195,7 +195,7 @@ func (o *modbusOptions) Quantities() (all []sensors.Quantity) {
 	return all
 }
 
-// settings are those of the bus. The options are right: Check was asked.
+// settings returns the settings of the bus. Check must have found nothing wrong.
 func (o *modbusOptions) settings() modbus.Settings {
 	s := modbus.Settings{Timeout: o.Timeout}
 	if o.Device != "" {
@@ -207,13 +207,13 @@ func (o *modbusOptions) settings() modbus.Settings {
 	return s
 }
 
-// Shares is the line or the host, which all instruments on it use with the same settings.
+// Shares returns the line or the host, and its settings, which all its instruments must share.
 func (o *modbusOptions) Shares() (bus, settings string) {
 	s := o.settings()
 	return s.Name(), s.String()
 }
 
-// Open joins the bus. It connects with the first request.
+// Open acquires the bus, which connects at the first request.
 func (o *modbusOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	bus, err := h.Modbus.Acquire(o.settings())
 	if err != nil {
@@ -235,8 +235,8 @@ type modbusSensor struct {
 	registers []modbus.Register // of each
 }
 
-// Next reads each register. One that the unit refuses, or that has no number, fails alone. A
-// unit that does not answer is not asked for the rest.
+// Next reads each register. If the unit refuses a register, or its value is not a number, only its
+// quantity has an error. If the unit does not answer, Next returns at once.
 func (s *modbusSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var all []sensors.Sample
 	for i, r := range s.registers {
@@ -250,10 +250,10 @@ func (s *modbusSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return all, nil
 }
 
-// Close leaves the bus.
+// Close releases the bus.
 func (s *modbusSensor) Close() error { return s.bus.Release() }
 
-// statesProblem says what is wrong with the words of a stream of states; empty: nothing.
+// statesProblem says what is wrong with the names of states; empty: nothing.
 func statesProblem(states []string) string {
 	if states == nil || len(states) > 1 && !slices.Contains(states, "") &&
 		len(slices.Compact(slices.Sorted(slices.Values(states)))) == len(states) {

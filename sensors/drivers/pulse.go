@@ -35,22 +35,22 @@ type pulseOptions struct {
 	Report time.Duration `yaml:"report_every"`
 }
 
-// newPulse counts falling edges with the pull up, as of a reed to ground, and takes 5 ms
-// for its bounces: shorter than the pulse of any meter that closes a contact.
+// newPulse counts falling edges with the pull-up on, for a reed contact to ground. The debounce time
+// of 5 ms is shorter than the pulse of any meter with a contact.
 func newPulse() Options {
 	return &pulseOptions{Pull: gpio.PullUp, Edge: "falling", Debounce: 5 * time.Millisecond, PerPulse: 1,
 		Quantity: "count", Report: time.Minute}
 }
 
-// A total that is a day old is still right, as it only grows. The rate is an average over
-// the time between two reports, and means little over less than a tenth of a second.
+// Bounds of the time between two reports. The rate is an average over it, which has little meaning
+// below 0.1 s.
 const (
 	minReport   = 100 * time.Millisecond
 	maxReport   = 24 * time.Hour
-	firstReport = 10 * time.Second // after the start: soon enough that the stream is not taken to be silent
+	firstReport = 10 * time.Second // after the start, so that the user soon sees the stream
 )
 
-// Check says what is wrong with the line, the counting and the words for it.
+// Check returns what is wrong with the options.
 func (o *pulseOptions) Check() []Problem {
 	problems := checkLine(o.GPIO, o.Pull)
 	if o.Edge != "falling" && o.Edge != "rising" {
@@ -73,18 +73,18 @@ func (o *pulseOptions) Check() []Problem {
 	return append(problems, checkMeter(o.Class, o.Unit)...)
 }
 
-// Pace is 0: the edges have to be read all the time.
+// Pace is 0: the edges must be read all the time.
 func (o *pulseOptions) Pace() time.Duration { return 0 }
 
-// Claims is the line, in one form however it is written.
+// Claims returns the line, in the same form for all ways to write it.
 func (o *pulseOptions) Claims() []string { return []string{o.GPIO.String()} }
 
-// Quantities are the total since the sensor was opened and the rate per hour.
+// Quantities returns the total since the sensor was opened and the rate per hour.
 func (o *pulseOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{{Name: o.Quantity, Unit: o.Unit, Class: o.Class, Total: true}, rateOf(o.Class, o.Unit)}
 }
 
-// Open begins to count. The first report comes soon, so that a person sees the stream.
+// Open begins to count. The kernel buffers up to 1024 edges.
 func (o *pulseOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	want := gpio.Request{Pull: o.Pull, Edges: gpio.FallingEdges, Buffer: 1024}
 	if o.Edge == "rising" {
@@ -108,35 +108,35 @@ type pulse struct {
 	line    gpio.Line
 	count   pulseCount
 
-	begun time.Time // of the period under way
-	due   time.Time // its end
+	begun time.Time // when the current period began
+	due   time.Time // when it ends
 	base  uint64    // pulses before it
-	ended error     // after the last reading
+	ended error     // why counting ended; Next returns it after the last report
 	edges [64]gpio.Edge
 }
 
-// gatherEdges is how long edges are left to the kernel, which keeps 1024, before they
-// are read together: 50 reads a second at most, and no loss up to 50 kHz.
+// gatherEdges is how long edges stay in the kernel's buffer of 1024 before they are read together: at
+// most 50 reads per second, and no loss up to 50 kHz.
 const gatherEdges = 20 * time.Millisecond
 
-// Next counts pulses until the time of the next reading: the total since the
-// sensor was opened, which only ever grows, and the rate per hour since the last
-// reading. When it has to end, by an error too, it first reports what it has counted.
+// Next counts pulses until the next report. It returns the total since the sensor was opened, which
+// never decreases, and the rate per hour since the last report. If ctx ends or the line fails, it
+// first reports what it has counted, and then returns the error.
 func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for p.ended == nil && time.Now().Before(p.due) {
 		if p.ended = ctx.Err(); p.ended == nil {
 			p.ended = p.waitEdges(ctx)
 		}
 	}
-	// What was counted is reported before the error: the pulses happened.
+	// Report the pulses before the error.
 	if p.ended != nil && p.count.pulses == p.base {
 		return nil, p.ended
 	}
 	return p.report(), nil
 }
 
-// waitEdges waits for edges, or until the report is due, and lets more of them gather before
-// it returns: a meter at full load has hundreds a second.
+// waitEdges waits for edges, or until the report is due. After edges it waits for gatherEdges, because
+// a meter at full load may have hundreds of pulses per second.
 func (p *pulse) waitEdges(ctx context.Context) error {
 	n, err := p.line.WaitEdges(ctx, time.Until(p.due), p.edges[:])
 	for _, e := range p.edges[:n] {
@@ -151,8 +151,8 @@ func (p *pulse) waitEdges(ctx context.Context) error {
 	return nil
 }
 
-// report is the total and the rate, and begins the next period: on the beat,
-// without catching up.
+// report returns the total and the rate, and begins the next period. Reports stay on a fixed grid;
+// missed ones are skipped.
 func (p *pulse) report() []sensors.Sample {
 	now := time.Now()
 	fresh := float64(p.count.pulses-p.base) * p.options.PerPulse
@@ -161,27 +161,27 @@ func (p *pulse) report() []sensors.Sample {
 	for !p.due.After(now) {
 		p.due = p.due.Add(p.options.Report)
 	}
-	places := host.DecimalPlaces(p.options.PerPulse) // so that a total reads 41.91 and not 41.910000000000004
+	places := host.DecimalPlaces(p.options.PerPulse) // 41.91, not 41.910000000000004
 	return []sensors.Sample{
 		{Quantity: p.options.Quantity, Value: host.Round(float64(p.count.pulses)*p.options.PerPulse, places)},
 		{Quantity: "rate", Value: host.Round(rate, max(places+2, 6))},
 	}
 }
 
-// Close gives the line back to the kernel.
+// Close releases the line.
 func (p *pulse) Close() error { return p.line.Close() }
 
-// pulseCount counts the pulses of a contact that bounces, by the times of its
-// edges. It knows no clock and no hardware.
+// pulseCount counts the pulses of a bouncing contact by the times of its edges. It reads no clock and
+// no hardware.
 type pulseCount struct {
-	apart  time.Duration // two pulses are at least this far apart
-	at     time.Time     // of the last pulse, or the start: switching the pull on is an edge, too
+	apart  time.Duration // minimum time between two pulses
+	at     time.Time     // of the last pulse, or of the start: enabling the pull-up causes an edge
 	pulses uint64
 }
 
-// edge counts an edge if it is a pulse, and edges that were lost before it.
-// Which of those were bounces nobody knows: all of them count, but no more than
-// can have been pulses in that time.
+// edge counts an edge if it is a pulse, and the edges that were lost before it. It is not known which
+// of the lost edges were bounces: all of them count, but at most as many as pulses are possible in
+// that time.
 func (c *pulseCount) edge(at time.Time, lost uint32) {
 	since := at.Sub(c.at)
 	if since < c.apart {

@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// simulatedOptions are the options of kind simulated, which serves tests, demos
-// and load: one of a wave, steps or a counter.
+// simulatedOptions are the options of kind simulated, for tests, demos and load tests: a wave, steps
+// or a counter.
 type simulatedOptions struct {
 	// mean + swing * sin(2πt/period), rounded to 0.01; keys quantity, unit, mean, swing,
 	// period
@@ -27,8 +27,7 @@ type simulatedOptions struct {
 	Class string `yaml:"class"`
 }
 
-// wave is mean + swing * sin(2πt/period), t since the sensor was opened, rounded
-// to 0.01.
+// wave is mean + swing * sin(2πt/period), rounded to 0.01. t is the time since the sensor was opened.
 type wave struct {
 	Quantity string        `yaml:"quantity"`
 	Unit     string        `yaml:"unit"`
@@ -37,7 +36,7 @@ type wave struct {
 	Period   time.Duration `yaml:"period"`
 }
 
-// steps go round the states, beginning with the first at once.
+// steps cycles through the states. The first one is reported at once.
 type steps struct {
 	States []string      `yaml:"states"`
 	Every  time.Duration `yaml:"every"`
@@ -48,10 +47,10 @@ type fail struct {
 	Every int `yaml:"every"`
 }
 
-// newSimulated has none of wave, steps and counter: the file says which.
+// newSimulated has no default for wave, steps and counter.
 func newSimulated() Options { return &simulatedOptions{} }
 
-// Check makes sure that there is exactly one source of values.
+// Check checks that there is exactly one source of values.
 func (o *simulatedOptions) Check() (problems []Problem) {
 	n := 0
 	if o.Wave != nil {
@@ -75,7 +74,7 @@ func (o *simulatedOptions) Check() (problems []Problem) {
 	return problems
 }
 
-// check says what is wrong below the key `wave`.
+// check returns what is wrong below the key `wave`.
 func (w *wave) check() (problems []Problem) {
 	if !sensors.IsName(w.Quantity) {
 		problems = append(problems, problem("wave.quantity",
@@ -87,8 +86,8 @@ func (w *wave) check() (problems []Problem) {
 	return problems
 }
 
-// check says what is wrong below the key `steps`. One state alone would never change, and
-// a sensor without a change never reports.
+// check returns what is wrong below the key `steps`. It rejects a single state, which would never
+// change.
 func (s *steps) check() (problems []Problem) {
 	if len(s.States) < 2 {
 		problems = append(problems, problem("steps.states", "needs two at least: write e.g. [closed, open]"))
@@ -110,7 +109,7 @@ func (o *simulatedOptions) Pace() time.Duration {
 	return time.Second
 }
 
-// Quantities are one, named by the wave or by what it is.
+// Quantities returns one quantity, whose name depends on the source of values.
 func (o *simulatedOptions) Quantities() []sensors.Quantity {
 	q := sensors.Quantity{Name: "count", Class: o.Class}
 	switch {
@@ -127,8 +126,8 @@ func (o *simulatedOptions) Open(context.Context, *Hardware) (sensors.Sensor, err
 	return &simulated{options: o, quantity: o.Quantities()[0].Name, opened: time.Now()}, nil
 }
 
-// simulated is one open sensor. A wave follows the clock, so that it is the same whoever
-// reads it how often; a counter follows the reads, so that a missing one shows.
+// simulated is one open sensor. A wave depends only on the time, not on the number of reads. A counter
+// counts the reads, so that a missing one can be seen.
 type simulated struct {
 	options  *simulatedOptions
 	quantity string
@@ -136,11 +135,11 @@ type simulated struct {
 	reads    int
 }
 
-// errSimulated is what `fail` makes of a reading.
+// errSimulated is the error of the reads that `fail` selects.
 var errSimulated = errors.New("simulated failure")
 
-// Next returns a value, or a sample with an error where it is one's turn to
-// fail: the sensor stays open, so a counter goes on.
+// Next returns a value, or a sample with an error if `fail` selects this read. The sensor stays open,
+// so that a counter continues.
 func (s *simulated) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.wait(ctx); err != nil {
 		return nil, err
@@ -153,18 +152,17 @@ func (s *simulated) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{sample}, nil
 }
 
-// wait waits until the next step is due; a wave and a counter are due when they
-// are read.
+// wait waits until the next step is due. A wave and a counter do not wait.
 func (s *simulated) wait(ctx context.Context) error {
 	if s.options.Steps == nil {
 		return ctx.Err()
 	}
-	// The beat is the clock's, so that steps do not drift with the time of a call.
+	// Computed from the start, so that steps do not drift.
 	due := s.opened.Add(time.Duration(s.reads) * s.options.Steps.Every)
 	return host.Sleep(ctx, time.Until(due))
 }
 
-// value is the value of this read.
+// value returns the value of this read.
 func (s *simulated) value() float64 {
 	switch o := s.options; {
 	case o.Wave != nil:
@@ -176,7 +174,7 @@ func (s *simulated) value() float64 {
 	return float64(s.reads)
 }
 
-// IsImmediate is true but for steps, which wait.
+// IsImmediate returns false for steps, whose Next waits.
 func (s *simulated) IsImmediate() bool { return s.options.Steps == nil }
 
 func (s *simulated) Close() error { return nil }

@@ -53,8 +53,8 @@ func (h *Hardware) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor,
 // A Latch has the byte that was last written to a PCF8574. The part does not return it: a read
 // gives the levels of the pins (datasheet SCPS068K). The caller holds the lock of the part.
 type Latch struct {
-	Driven byte // the bits of pins that are inputs or outputs of ours
-	Value  byte // what they were written
+	Driven byte // bits of the pins that we use, as inputs or outputs
+	Value  byte // the values that were written to them
 }
 
 // Latch returns the latch of a part, by its claim; all inputs and outputs of the part share

@@ -11,7 +11,7 @@ import (
 // A Table is one of the four tables of a unit.
 type Table string
 
-// The tables, as the specification calls them.
+// The tables, by their names in the specification.
 const (
 	Holding  Table = "holding"  // registers of 16 bits that can be written
 	Input    Table = "input"    // registers of 16 bits
@@ -40,7 +40,7 @@ const (
 // Types are all types.
 var Types = []Type{Int16, Uint16, Int32, Uint32, Float32}
 
-// Registers is how many registers a value has.
+// Registers returns how many registers a value has.
 func (t Type) Registers() uint16 {
 	if t == Int16 || t == Uint16 {
 		return 1
@@ -61,7 +61,7 @@ const (
 // Orders are both orders.
 var Orders = []Order{Big, Little}
 
-// read asks for the registers, or for the bit, which is then one word of 0 or 1.
+// read reads the registers, or the bit, which it returns as one word of 0 or 1.
 func (r Register) read(c *modbus.ModbusClient) ([]uint16, error) {
 	var bit bool
 	var err error
@@ -81,11 +81,11 @@ func (r Register) read(c *modbus.ModbusClient) ([]uint16, error) {
 	return []uint16{0}, err
 }
 
-// notNumber is why a float is not a value.
+// notNumber is the text of the error for a float that is not a number.
 const notNumber = "the value is not a number: the instrument does not measure this, or the value has " +
 	"another type, order or address"
 
-// value is what the words mean. It is not ok for a float that is not a number.
+// value decodes the words. ok is false for a float that is not a number.
 func (r Register) value(words []uint16) (v float64, ok bool) {
 	if len(words) == 2 && r.Order == Little {
 		words = []uint16{words[1], words[0]}
@@ -106,12 +106,12 @@ func (r Register) value(words []uint16) (v float64, ok bool) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, false
 	}
-	// The shortest decimal number that has these 32 bits: 230.2 and not 230.1999969.
+	// The shortest decimal number with these 32 bits: 230.2, not 230.1999969.
 	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', -1, 32), 64)
 	return v, true
 }
 
-// String is the register in messages: "holding register 10", "coil 3".
+// String returns the register for messages: "holding register 10", "coil 3".
 func (r Register) String() string {
 	switch r.Table {
 	case Coil:
