@@ -166,8 +166,8 @@ func cutReading(line string) (at, value string, ok bool) {
 	return at, value, ok && name == "freezer"
 }
 
-// The stages of a filter in their order: what is valid, alarming and worth a reading is
-// the corrected value, and what is published is rounded.
+// The order of the stages: limits, alarms and reports use the corrected value, and the published
+// value is rounded.
 func TestCorrectionComesFirstAndPrecisionLast(t *testing.T) {
 	reads := []float64{10.01, 10.04, 10.09, 30, 10.1}
 	n := -1

@@ -144,7 +144,7 @@ func atOnce(value func(since time.Duration) (float64, error)) script {
 }
 
 // followDerived runs sensors with their scripts for a time, after it another list if
-// there is one, and tells what came of the sensor d.
+// there is one, and returns the readings of the sensor d.
 func followDerived(t *testing.T, length time.Duration, scripts map[string]script, lists ...[]Spec) (lines []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

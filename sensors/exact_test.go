@@ -107,7 +107,7 @@ func TestAMeanIsThatOfTheDecimalsAndHasOneDigitMore(t *testing.T) {
 	})
 }
 
-// A limit means what it says whatever the size of the values.
+// Limits are exact for values of any size.
 func TestDifferencesCompareWithThePrecisionOfValues(t *testing.T) {
 	for _, c := range []struct{ from, to, limit float64 }{
 		{20, 20.3, 0.3}, {1431649.718, 1431649.719, 0.001}, {9007199254740990, 9007199254740991, 1},

@@ -32,7 +32,7 @@ func TestImplausibleValuesAreFailedReadsWithTheValueInTheError(t *testing.T) {
 	}
 }
 
-// The next sample tells a step from a spike.
+// The next sample distinguishes a step from a spike.
 func TestJumpIsRejectedUntilTheNextReadingConfirmsIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		values []float64

@@ -119,7 +119,7 @@ func TestIntermittentFaultsAreCountedInTheLog(t *testing.T) {
 	}
 }
 
-// A sensor that is sound again gets its lines back, after an hour.
+// A sensor that works again is logged normally after an hour.
 func TestHourWithoutFailuresEndsTheCount(t *testing.T) {
 	lines, _ := logOf(t, 6*time.Hour, time.Second, func(n int) ([]Sample, error) {
 		if n < 200 && n%20 == 0 || n == 4*3600 {
@@ -145,7 +145,7 @@ func TestRareFailuresAreLoggedSeparately(t *testing.T) {
 	}
 }
 
-// A quantity that was back says so once, whatever fails after it.
+// A recovery is logged once, even if another failure follows.
 func TestRecoveryIsReportedOnlyAfterAFault(t *testing.T) {
 	lines, _ := logOf(t, 10*time.Minute, time.Minute, func(n int) ([]Sample, error) {
 		switch n {

@@ -28,7 +28,7 @@ func freezer(every time.Duration, w Filter) Spec {
 		Name: "freezer", Every: every, Filter: w, Quantity: Quantity{Name: "q", Unit: "°C"}}}}
 }
 
-// said is what the wall clock said.
+// said is the time of the wall clock.
 func wallTime(s clock.Stamp) time.Time { return time.UnixMilli(s.Unix) }
 
 // follow runs one sensor for less than a time and tells, by the time since the

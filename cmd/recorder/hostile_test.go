@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A hostile counts what is published, as the recorder has to count it.
+// A hostile counts what is published, as the recorder must count it.
 type hostile struct {
 	stored, duplicates, improved, quarantined int
 	messages                                  [][2]string
@@ -106,7 +106,7 @@ func (r *recorder) exportsAll(stored int) {
 	}
 }
 
-// hostileExtras adds what is not a reading as the agent sends it.
+// hostileExtras adds messages that are not readings of an agent.
 func hostileExtras(h *hostile, now int64) {
 	year := int64(365 * 24 * 3600 * 1000)
 	h.add(&h.stored, "late/hum", `{"ts":%d,"boot":"1-a","seq":1,"value":1,"historical":true}`, now-year)

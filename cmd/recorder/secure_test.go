@@ -41,7 +41,7 @@ func TestTLSAndAPassword(t *testing.T) {
 	r.start()
 	t.Cleanup(r.kill)
 	eventually(t, "the refusal is in the log", func() bool { return r.err.count("the broker refuses the account") > 0 })
-	// It is read anew for each connection.
+	// It is read for each connection.
 	if err := os.WriteFile(secret, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ type site struct {
 	online bool   // set before cards are shown
 	refuse string // why the output refuses orders; empty: it does them
 
-	told   sync.Mutex // guards what follows until the end of the bubble
+	told   sync.Mutex // guards the fields below until the end of the bubble
 	orders []outputs.Order
 	events []string
 }

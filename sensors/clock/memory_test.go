@@ -85,7 +85,7 @@ func TestRoundingOfTwoClocksIsNotAStep(t *testing.T) {
 	})
 }
 
-// TestTheSlowSourcesAnswerUntilTheyArePolledAgain: quality waits for nobody.
+// TestTheSlowSourcesAnswerUntilTheyArePolledAgain: quality does not wait.
 func TestTheSlowSourcesAnswerUntilTheyArePolledAgain(t *testing.T) {
 	w := &timeSources{sys: t.TempDir(), run: t.TempDir(), chrony: "127.0.0.1:1"}
 	w.second.Store(uint32(sourceChrony))

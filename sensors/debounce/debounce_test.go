@@ -47,7 +47,7 @@ func (p pattern) edges() []int {
 	return last
 }
 
-// rules is what has to be reported of a pattern, worked out from the rules alone
+// rules is the expected report of a pattern, computed from the rules only
 // one millisecond after the other: each change as "on since 7, reported at 12".
 func (p pattern) rules(mode Mode, quiet int) (got []string) {
 	reported, last := false, false
@@ -194,7 +194,7 @@ func TestPolledEdgeIsNotCountedTwice(t *testing.T) {
 	if _, ok := d.level(true, at(101)); !ok {
 		t.Fatal("a look that finds a change is an edge")
 	}
-	d.edge(true, at(101), 0) // the kernel tells it now
+	d.edge(true, at(101), 0) // the kernel reports it now
 	if d.edges != 1 || d.swallowed() != 0 {
 		t.Errorf("%d edges, %d swallowed", d.edges, d.swallowed())
 	}
@@ -205,7 +205,7 @@ func TestLostEdgesCountAsActivity(t *testing.T) {
 	d.level(false, at(0))
 	d.rest(at(50))
 	d.edge(true, at(100), 0)
-	d.miss(at(200)) // until then nobody knows
+	d.miss(at(200)) // not known before
 	if c, ok := d.rest(at(200)); ok {
 		t.Fatal("reported a level that nobody saw hold", c)
 	}

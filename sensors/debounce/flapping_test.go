@@ -18,7 +18,7 @@ func calmFilter(t *testing.T, w Filter) *Filter {
 	return &w
 }
 
-// report is what a watch has to say, in short: "on@5" for a reading, "started
+// report is the output of a watch, in short: "on@5" for a reading, "started
 // 31/30" for an event with its changes and readings.
 func report(w *Filter) string {
 	var said []string

@@ -33,7 +33,7 @@ func TestBH1750MeasuresAsItsDatasheetSays(t *testing.T) {
 	}
 }
 
-// night is a bus with a BH1750 in the dark, where nobody else answers but so.
+// night is a bus with only a BH1750 in the dark.
 func night(elsewhere error) *i2cfake.Bus {
 	return &i2cfake.Bus{Answer: func(_ int, addr uint16, _, _ []byte) error {
 		if addr != 0x23 {

@@ -157,7 +157,7 @@ func TestBME280CalibrationOfADeadBusIsRefused(t *testing.T) {
 	}
 }
 
-// A bus that reads 0xff says for ever that the part is busy.
+// On a bus that reads 0xff the part seems to be busy for ever.
 func TestBME280TimesOutOnASilentBus(t *testing.T) {
 	for n := range len(bmeOps(0x60, bmxRaw)) {
 		synctest.Test(t, func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestBME280HasTwoAddresses(t *testing.T) {
 	}
 }
 
-// Whatever the part says, a measurement ends and is an error or within the limits.
+// For any data of the part, a measurement ends with an error or a value within the limits.
 func FuzzBME280(f *testing.F) {
 	tph, h := bmxExample.registers()
 	f.Add(tph, h, bmxRaw)

@@ -89,7 +89,7 @@ func TestBMP280FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
 	}
 }
 
-// Whatever the part says, a measurement ends and is an error or within the limits.
+// For any data of the part, a measurement ends with an error or a value within the limits.
 func FuzzBMP280(f *testing.F) {
 	tp, _ := bmxExample.registers()
 	f.Add(tp[:24], bmxRaw[:6])

@@ -45,7 +45,7 @@ func (w *wire) set(high, heard bool) {
 	if w.high = high; !heard {
 		return
 	}
-	if w.room > 0 && len(w.told) == w.room { // the kernel drops the oldest
+	if w.room > 0 && len(w.told) == w.room { // the kernel drops the oldest edge
 		w.lost += w.told[0].Lost + 1
 		w.told = w.told[1:]
 	}
@@ -131,7 +131,7 @@ func TestContactReportsItsLevelAtTheStartOnceItIsStable(t *testing.T) {
 				Ago: 50 * time.Millisecond}) {
 				t.Fatal(got, err)
 			}
-			if took := time.Since(start); took != 51*time.Millisecond { // 1 ms for edges, before the first look
+			if took := time.Since(start); took != 51*time.Millisecond { // 1 ms for edges, before the first poll
 				t.Errorf("took %v", took)
 			}
 		})
@@ -284,7 +284,7 @@ func TestContactEndsAtTheTrueLevelAfterAnyBounceWithEdgesMissed(t *testing.T) {
 	})
 }
 
-// tellOf is what a contact tells of a pattern, and until it was looked at again.
+// tellOf returns what a contact reports for a pattern, until the next poll.
 func tellOf(t *testing.T, o *contactOptions, pattern []bounce) (told []float64) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
@@ -313,7 +313,7 @@ func tellOf(t *testing.T, o *contactOptions, pattern []bounce) (told []float64) 
 	return told
 }
 
-// noise is a line that changes 10,000 times a second, as the kernel tells of it:
+// noise is a line that changes 10,000 times a second, as the kernel reports it:
 // the latest 256 edges, with numbers. It is worked out when it is asked for.
 type noise struct {
 	begun, ends time.Time

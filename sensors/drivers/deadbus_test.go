@@ -29,7 +29,7 @@ var noBus = map[string]string{
 }
 
 // living are the other kinds with options that can be opened, and what their part
-// sends for opening and one value; of the hygrometers it stands in their own table.
+// sends for opening and one value; that of the hygrometers is in their own table.
 func living() map[string]struct {
 	o   Options
 	ops []i2ctest.IO

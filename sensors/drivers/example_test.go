@@ -11,7 +11,7 @@ import (
 )
 
 // Options come with the defaults of their kind. Their fields are filled from the stanza of
-// a sensor by their yaml tags, and then say what is wrong with it.
+// a sensor by their yaml tags, and Check then returns what is wrong.
 func ExampleNew() {
 	options, ok := drivers.New("hwmon")
 	fmt.Println(ok, "every", options.Pace())
@@ -61,7 +61,7 @@ func ExampleHardware_Open() {
 	// count 2
 }
 
-// What a person calls a part leads to the kind that reads it.
+// The name of a part leads to the kind that reads it.
 func ExampleKindFor() {
 	for _, word := range []string{"DS18B20", "BMP180", "pir", "rain gauge", "rain-gauge"} {
 		fmt.Printf("%s: %q\n", word, drivers.KindFor(word))

@@ -47,7 +47,7 @@ func playback(ops []i2ctest.IO) *i2ctest.Playback {
 	return &i2ctest.Playback{Ops: ops, DontPanic: true}
 }
 
-// readsClimate claims that a part that plays this back measures so.
+// readsClimate checks the measurement of a part that plays this back.
 func readsClimate(t *testing.T, o Options, ops []i2ctest.IO, want ...float64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -63,7 +63,7 @@ func readsClimate(t *testing.T, o Options, ops []i2ctest.IO, want ...float64) {
 	})
 }
 
-// failsWith claims that a part that plays this back fails so.
+// failsWith checks the error of a part that plays this back.
 func failsWith(t *testing.T, o Options, ops []i2ctest.IO, want string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -95,7 +95,7 @@ func TestINA219MeasurementThatCannotBeTrueIsRefused(t *testing.T) {
 	}
 }
 
-// OVF is about what is computed of the shunt, and the bus is measured beside it.
+// OVF concerns only the values computed from the shunt; the bus voltage is still valid.
 func TestINA219KeepsTheVoltageWhenTheCurrentOverflows(t *testing.T) {
 	for name, ops := range map[string][]i2ctest.IO{
 		"OVF":                   ina219Ops(inaVolt(12)|1, 10000, 10239),

@@ -50,7 +50,7 @@ func TestHardwareOpensEveryKind(t *testing.T) {
 	}
 }
 
-// A reload compares: a sensor whose options are the same goes on.
+// A reload compares options: a sensor with equal options keeps running.
 func TestTheSameOptionsAreEqual(t *testing.T) {
 	for word, kind := range kinds {
 		if !reflect.DeepEqual(kind.New(), kind.New()) {

@@ -133,7 +133,7 @@ func TestUnsettledLoopIsNotClosed(t *testing.T) {
 	t.Error("open and cut in turn are still closed")
 }
 
-// Whatever is measured, what was told last is the state as soon as it has held.
+// For any measurements, the last report is the current state after it was stable.
 func FuzzLoopWatch(f *testing.F) {
 	f.Add([]byte{0, 128, 255, 128, 170, 170, 150, 148})
 	f.Fuzz(func(t *testing.T, volts []byte) {

@@ -69,7 +69,7 @@ func TestMCP23017SetsUpItsPinAndReadsItsLevel(t *testing.T) {
 	}
 }
 
-// mcpChip is an MCP23017 as its datasheet tells, as far as inputs go.
+// mcpChip is a fake MCP23017 by its datasheet, with inputs only.
 type mcpChip struct {
 	*i2cfake.Bus
 	mu   sync.Mutex

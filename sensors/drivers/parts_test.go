@@ -20,7 +20,7 @@ import (
 // wired is hardware with one bus.
 func wired(bus periph.Bus) *Hardware {
 	closer, ok := bus.(periph.BusCloser)
-	if !ok || strings.HasPrefix(bus.String(), "playback") { // whose Close is a check of its own
+	if !ok || strings.HasPrefix(bus.String(), "playback") { // its Close checks that all was consumed
 		closer = i2cfake.NoClose{Bus: bus}
 	}
 	return &Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{
@@ -82,7 +82,7 @@ func refuses(t *testing.T, o Options, ops []i2ctest.IO, want string) {
 	})
 }
 
-// failsAnywhere claims that a missing acknowledge is told at whichever transfer
+// failsAnywhere checks that a missing acknowledge is reported at any transfer
 // it happens, and ends the measurement; but where the part may refuse.
 func failsAnywhere(t *testing.T, o Options, ops []i2ctest.IO, where string, spare ...int) {
 	t.Helper()

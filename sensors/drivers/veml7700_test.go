@@ -77,7 +77,7 @@ func TestVEML7700FailsWhereTheBusDoes(t *testing.T) {
 		vemlOps([2]uint16{vemlMiddleConfig, 0}, [2]uint16{vemlDimConfig, 0}),
 	} {
 		failsAnywhere(t, newVEML7700(), ops, "i2c-1 0x10")
-		// The last transfer switches the part off: what is read after it is not looked at.
+		// The last transfer switches the part off: there is nothing to check after it.
 		survivesDeadBus(t, newVEML7700(), ops[:len(ops)-1], 2*time.Second)
 	}
 }

@@ -58,7 +58,7 @@ func TestUnreadableChipIsNamed(t *testing.T) {
 	}
 }
 
-// Whatever a driver calls its lines, a person's terminal stays as it is.
+// Names of lines cannot control the terminal.
 func FuzzLineIsPrintable(f *testing.F) {
 	f.Add([]byte("GPIO17\x00junk"), 17)
 	f.Add([]byte("\x1b]0;x\x07\n\r\xff\xfe"), 0)

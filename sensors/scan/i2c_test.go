@@ -24,8 +24,8 @@ type fakeProber struct {
 	i2cfake.Bus
 	can   uint
 	owned uint16                  // a driver of the kernel has this address
-	at    map[uint16]byte         // who answers, and the byte they read as
-	fault func(addr uint16) error // in place of "nobody here"
+	at    map[uint16]byte         // addresses that answer, and the byte that they return
+	fault func(addr uint16) error // in place of a missing acknowledge
 
 	asked, read []uint16
 	sent        []string
@@ -126,7 +126,7 @@ func TestOnlyWhatTheAdapterCanIsAsked(t *testing.T) {
 	}
 }
 
-// What a write of one byte could change is told at type identity.
+// Type identityRegister says what a write of one byte could change.
 func TestNothingIsWrittenWhereAWriteCouldChangeAPart(t *testing.T) {
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		s := newFakeProber(addr)

@@ -122,7 +122,7 @@ func bind(t testing.TB, h *drivers.Hardware, list, hardware string, files map[st
 	}
 }
 
-// What scan prints opens each of them, or says that it cannot be told apart.
+// The printed options open each device, or say that it cannot be distinguished.
 func TestScanNamesEachDeviceSoThatItOpens(t *testing.T) {
 	const i2c1 = "platform/soc/fe804000.i2c/i2c-1/"
 	h := &drivers.Hardware{Host: host.Host{Sys: t.TempDir()}}

@@ -57,7 +57,7 @@ func TestLinesAreNumbered(t *testing.T) {
 	}
 }
 
-// TestReadFileReturnsWhileTheDiskHangs when ctx is done: here a pipe that nobody writes.
+// TestReadFileReturnsWhileTheDiskHangs uses a pipe without a writer.
 func TestReadFileReturnsWhileTheDiskHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

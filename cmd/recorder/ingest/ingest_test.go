@@ -21,7 +21,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// A sink notes what it is given, and fails as often as a test says.
+// A sink records its batches, and fails as often as the test sets.
 type sink struct {
 	mu          sync.Mutex
 	fails       int // guarded by mu, as all below
@@ -53,7 +53,7 @@ func (s *sink) Connected(_ context.Context, c store.Connection) error {
 	return nil
 }
 
-// numbers returns what is stored.
+// numbers returns the stored numbers.
 func (s *sink) numbers() []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -76,7 +76,7 @@ func ask(s http.Handler, path string, headers ...string) *httptest.ResponseRecor
 	return w
 }
 
-// decoded returns the body of an answer that has to be a success.
+// decoded returns the body of an answer, which must be a success.
 func decoded[T any](t *testing.T, s *server, path string) (body T) {
 	t.Helper()
 	w := ask(s, path)
@@ -134,7 +134,7 @@ func TestStreamHasBucketsLateReadingsAndGaps(t *testing.T) {
 	// The same in RFC 3339, and behind the gap.
 	text := time.UnixMilli(start + 8000).UTC().Format(time.RFC3339)
 	got = decoded[series](t, s, "/api/devices/porch/streams/hum?from="+text+"&to="+fmt.Sprint(start+9000))
-	// An alarm that began before goes on.
+	// An alarm that began before the range.
 	if len(got.Gaps) != 0 || len(got.Buckets) != 1 || *got.Buckets[0].Mean != 8 || len(got.Alarms) != 1 ||
 		got.Alarms[0].TS != start+3000 {
 		t.Errorf("got %+v", got)
@@ -429,7 +429,7 @@ func item(t *testing.T, at int64, topic, payload string) store.Item {
 	return it
 }
 
-// The page counts the faults of each device, so they are a list whatever a publisher says.
+// The page counts the faults of each device, so they are always a list.
 func TestFaultsAreAList(t *testing.T) {
 	for faults, want := range map[string]string{
 		"null": "[]", "5": "[]", `"x"`: "[]", `{"a":1}`: "[]", "[1]": "[]", `[ "hum" ]`: `["hum"]`,

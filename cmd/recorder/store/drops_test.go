@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 )
 
-// said is what the broker says of count dropped messages between two times.
+// said is the broker's report of count dropped messages between two times.
 func said(since, at, count int64) Item {
 	return Item{At: at, Message: message.Drops{Since: since, Total: at - start, Count: count}}
 }
@@ -19,7 +19,7 @@ func of(at int64, device string, seq int64) Item {
 	return got(at, device+"/hum", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":1}`, at, seq))
 }
 
-// verified is what verify says of a device: its gaps, and what the broker has dropped.
+// verified returns the result of Verify for a device: its gaps, and the dropped messages.
 func verified(t *testing.T, s *Store, device string) string {
 	t.Helper()
 	v, err := s.Verify(t.Context(), device)

@@ -29,7 +29,7 @@ func TestAlarmsEventsAndLateHours(t *testing.T) {
 
 	for begin, want := range map[int64][]Alarm{
 		0:  {{first, "alarm"}, {first + 10, "ok"}, {first + 20, "alarm"}},
-		11: {{first + 10, "ok"}, {first + 20, "alarm"}}, // the one before says what goes on
+		11: {{first + 10, "ok"}, {first + 20, "alarm"}}, // with the one before the range
 		21: {{first + 20, "alarm"}},
 	} {
 		r := Range{Device: "porch", Stream: "hum", From: first + begin, To: first + hour}

@@ -107,7 +107,7 @@ func retainBesideACommit(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, measured(midnight+1, 1, 10), measured(midnight+2, 2, 20))
 	rollUp(t, s)
-	// A reader that takes long, as pg_dump does, holds nobody up.
+	// A slow reader such as pg_dump blocks nobody.
 	dump, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		t.Fatal(err)

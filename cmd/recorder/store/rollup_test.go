@@ -86,7 +86,7 @@ func TestRetainKeepsHoursAndDays(t *testing.T) {
 		batch = append(batch, measured(midnight+i*hour/2*3, i+1, float64(i))) // three days
 	}
 	commitAll(t, s, batch...)
-	// A mistake deletes nothing: what is deleted below is all there.
+	// An invalid call deletes nothing: all rows are still there below.
 	done, err := s.Retain(ctx, time.UnixMilli(midnight+day), time.UnixMilli(midnight+2*day))
 	if err == nil || done != (Deleted{}) {
 		t.Errorf("hours that end later than readings: %+v %v", done, err)
@@ -191,7 +191,7 @@ func TestSpansLieBetweenMeasurements(t *testing.T) {
 	}
 }
 
-// The sum of an hour has to fit into the database, whatever sensors say.
+// The sum of an hour must fit into the database for any values.
 func TestTheLargestValuesDoNotStopTheRollups(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, measured(midnight+1, 1, 1.7e308), measured(midnight+2, 2, 1.7e308), measured(midnight+3, 3, -1.7e308),

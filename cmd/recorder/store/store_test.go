@@ -149,7 +149,7 @@ func TestHolesAreNoticedFilledAndDeclared(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, numbered(start, "1-a", 1), numbered(start, "1-a", 2), numbered(start+10, "1-a", 10))
 	wantGaps(t, s, "porch/hum 1-a 3-9 7 missing \n")
-	// What is filled at once leaves no trace, what is filled late does.
+	// Only a hole that is filled late is recorded as filled.
 	commitAll(t, s, numbered(start+20, "1-a", 5))
 	wantGaps(t, s, "porch/hum 1-a 3-4 2 missing \nporch/hum 1-a 6-9 4 missing \n")
 	late := start + 2*reorderWindow

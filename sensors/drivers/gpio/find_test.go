@@ -66,7 +66,7 @@ const (
 	siren  = "mcp23008 platform/soc/fe804000.i2c/i2c-1/1-0022"
 )
 
-// Expanders that are bound anew in another order have each other's numbers.
+// Expanders that are bound again in another order swap their numbers.
 func TestALineStaysOnItsChip(t *testing.T) {
 	c := chipTree{t, &host.Host{Sys: t.TempDir()}}
 	first := c.chips(door, window, siren)
@@ -104,7 +104,7 @@ func TestANameStaysOnItsChip(t *testing.T) {
 	}
 }
 
-// Banks of one device are told apart by their order, and chips without sysfs, as
+// Banks of one device are distinguished by their order, and chips without sysfs, as
 // in a container, by their labels.
 func TestEqualChipsAreDistinguished(t *testing.T) {
 	c := chipTree{t, &host.Host{Sys: t.TempDir()}}

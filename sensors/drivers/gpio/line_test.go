@@ -62,7 +62,7 @@ func TestEventLayoutMatchesTheKernel(t *testing.T) {
 	}
 }
 
-// The waiting of a line on a pipe: what is written stands for edges.
+// A line on a pipe: each write is an edge.
 func TestLineWaitsForEdgesOrTheTimeout(t *testing.T) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {

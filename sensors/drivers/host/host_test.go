@@ -11,7 +11,7 @@ import (
 func TestANameKeepsItsHardwareUntilItIsForgotten(t *testing.T) {
 	h := &Host{}
 	first, second := Identity{Stable: "usb/1-1", Shown: "the first"}, Identity{Stable: "usb/1-2", Shown: "the second"}
-	for _, is := range []Identity{first, first, {}} { // what is not known is taken for the same
+	for _, is := range []Identity{first, first, {}} { // unknown hardware counts as the same
 		if err := h.Known.Confirm("i2c-11", is); err != nil {
 			t.Fatalf("confirm %v: %v", is, err)
 		}

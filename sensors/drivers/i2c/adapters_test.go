@@ -13,11 +13,11 @@ import (
 )
 
 // adapters is a machine whose I2C adapters come and go. Each has a part whose
-// register says which adapter it is on.
+// register returns the number of its adapter.
 type adapters struct {
 	t  testing.TB
 	h  *busRig
-	on map[string]byte // what the part of an adapter says, by the adapter's hardware
+	on map[string]byte // answer of the part on an adapter, by the adapter's hardware
 }
 
 func newAdapters(t testing.TB, on map[string]byte) *adapters {
@@ -48,7 +48,7 @@ func (a *adapters) plug(numbers map[string][2]string) {
 	}
 }
 
-// says is what the part on a bus of the configuration says, opened anew.
+// says opens the part on a bus of the configuration and returns its answer.
 func (a *adapters) says(bus Bus) (byte, error) {
 	a.t.Helper()
 	p, err := a.h.part(bus, 0x38)
@@ -102,7 +102,7 @@ func TestBusFollowsItsAdapter(t *testing.T) {
 	a.want(11, 0xb2)
 }
 
-// The driver of a bus was bound anew, and the bus has the lowest free number now.
+// The driver of a bus was bound again, and the bus now has the lowest free number.
 func TestARebindThatChangesTheNumberIsFollowed(t *testing.T) {
 	const gpio = "platform/i2c-gpio.0"
 	a := newAdapters(t, map[string]byte{gpio: 0xd4})

@@ -36,7 +36,7 @@ func TestDeadBusWordsAreRejected(t *testing.T) {
 	}
 }
 
-// What is taken is what was sent, and no other bytes are.
+// Decoding returns the encoded words, and rejects all other bytes.
 func FuzzWords(f *testing.F) {
 	f.Add(byte(0xff), EncodeWords(0xff, 0xbeef, 0x1234))
 	f.Add(byte(0x00), EncodeWords(0x00, 0x683a))

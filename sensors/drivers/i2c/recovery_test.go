@@ -435,7 +435,7 @@ func TestOneBusyPartIsNotAStuckBus(t *testing.T) {
 	b := &sharedBus{path: "/dev/i2c-1", health: &busHealth{}}
 	for i := range 20 {
 		errs := []error{syscall.ETIMEDOUT, syscall.EAGAIN, syscall.EREMOTEIO}
-		b.observe(t.Context(), errs[i%3], nil) // it would open the bus anew, and has no hardware
+		b.observe(t.Context(), errs[i%3], nil) // it would open the bus again, but has no hardware
 	}
 	if b.health.rounds != 0 || b.health.failures > 2 {
 		t.Errorf("%+v", b.health)
@@ -542,7 +542,7 @@ func FuzzGPIOSpecs(f *testing.F) {
 	})
 }
 
-// What was only written says nothing about the bus.
+// Writes alone show nothing about the bus.
 func TestOnlyZeroReadsCountAsSilence(t *testing.T) {
 	var z zeros
 	if z.add(nil, nil); z.all() {

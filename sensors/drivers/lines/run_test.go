@@ -119,7 +119,7 @@ func awaitGone(t *testing.T, pid int) {
 		if time.Now().After(end) {
 			t.Fatalf("%d goes on", pid)
 		}
-		if err := exec.Command("/bin/true").Run(); err != nil { // takes the time of one look
+		if err := exec.Command("/bin/true").Run(); err != nil { // takes as long as one poll
 			t.Fatal(err)
 		}
 	}

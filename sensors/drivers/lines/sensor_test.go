@@ -41,7 +41,7 @@ func shell(t testing.TB, script string, o Options) *sensor {
 	return openOf(t, o)
 }
 
-// said is what the next samples say: their values, or the errors.
+// said returns the next samples: their values, or the errors.
 func said(t testing.TB, s sensors.Sensor) string {
 	t.Helper()
 	samples, err := s.Next(t.Context())
@@ -157,7 +157,7 @@ func TestTheEndOfTheContextEndsTheWait(t *testing.T) {
 	}
 }
 
-// A flood: what is told is rare, told once, and the last is what is true.
+// A flood gives few readings and one event, and the last reading is the newest value.
 func TestFloodEndsWithTheNewestValue(t *testing.T) {
 	s := shell(t, `yes 1 | head -n 20000; echo 2`, Options{MaxPerSecond: 10})
 	var got []string

@@ -224,7 +224,7 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestAcquireFailsIfTheHolderHangs: the time of the sampler's call stands still meanwhile.
+// TestAcquireFailsIfTheHolderHangs: the wait does not count as time of the sampler's call.
 func TestAcquireFailsIfTheHolderHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &Bus{settings: Settings{Host: "meter:502", Timeout: time.Second}, token: make(chan struct{}, 1)}

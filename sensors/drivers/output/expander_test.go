@@ -68,7 +68,7 @@ func TestAnMCP23017LatchesBeforeItDrives(t *testing.T) {
 	}
 }
 
-// An mcpChip is an MCP23017 as its datasheet tells, with the level of each pin over time.
+// An mcpChip is a fake MCP23017 by its datasheet, with the level of each pin over time.
 type mcpChip struct {
 	*i2cfake.Bus
 	mu     sync.Mutex
@@ -148,7 +148,7 @@ func contact(t *testing.T, h *Hardware, pin string) {
 	s.Close()
 }
 
-// A part that is none, or a bus that reads the same for ever, is not written to.
+// Nothing is written to another part or to a stuck bus.
 func TestOutputDoesNotWriteToOtherParts(t *testing.T) {
 	for _, b := range []byte{0xff, 0x80, 0x21} {
 		written := false

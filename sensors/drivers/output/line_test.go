@@ -114,7 +114,7 @@ func TestSimulatedLineStoresItsLevel(t *testing.T) {
 	}
 }
 
-// told waits until a program has noted what it was told.
+// told waits until a program has written down its input.
 func told(t *testing.T, path, want string) {
 	t.Helper()
 	var got []byte

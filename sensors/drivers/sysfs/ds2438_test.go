@@ -112,7 +112,7 @@ func TestMissingDS2438SaysWhatToDo(t *testing.T) {
 	}
 }
 
-// Whatever a file says, there is an error or a value that the part can have.
+// Any content of a file gives an error or a possible value.
 func FuzzDS2438(f *testing.F) {
 	for _, text := range []string{"501", "-14080", "", "1e3", "99999999999"} {
 		f.Add(text)

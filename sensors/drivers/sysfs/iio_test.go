@@ -35,7 +35,7 @@ func readIIO(t testing.TB, files map[string]string, o driver.Options) ([]sensors
 	return s.Next(t.Context())
 }
 
-// What a BME280 says in Kaohsiung in December, as its driver writes it.
+// Values of a BME280 in Kaohsiung in December, as its driver writes them.
 func bme280Files() map[string]string {
 	files := map[string]string{}
 	i2cIIO(files, "0", "1-0076", "bme280", "bme280", map[string]string{

@@ -107,7 +107,7 @@ func twoParts() map[string]swapped {
 	}
 }
 
-// Two parts are bound anew in the other order, between two reads: hwmon0 is the
+// Two parts are bound again in the other order, between two reads: hwmon0 is the
 // boiler's now. One read fails, and then the fridge is as cold as it was.
 func TestPartsThatAreBoundInAnotherOrderKeepTheirStreams(t *testing.T) {
 	for name, c := range twoParts() {
@@ -173,7 +173,7 @@ func TestNameIsNotUsedForOtherHardware(t *testing.T) {
 	}
 }
 
-// A part that is taken away and comes back under the same number is opened anew.
+// A part that is removed and comes back under the same number is opened again.
 func TestAPartThatComesBackIsRead(t *testing.T) {
 	c := twoParts()["hwmon"]
 	k := newKernelTree(t)
@@ -213,7 +213,7 @@ func TestAPartFollowsItsAdaptersNumber(t *testing.T) {
 	}
 }
 
-// The board's own files are found anew at each read.
+// The board's own files are searched at each read.
 func TestPiFollowsItsThermalZone(t *testing.T) {
 	k := newKernelTree(t)
 	zone := func(kind, celsius string) map[string]string { return map[string]string{"type": kind, "temp": celsius} }

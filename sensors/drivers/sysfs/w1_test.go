@@ -15,7 +15,7 @@ import (
 
 const aDS18B20 = "28-0316a2797bff"
 
-// w1File is what w1_slave says of a scratchpad.
+// w1File returns the content of w1_slave for a scratchpad.
 func w1File(scratchpad, verdict string, milli int) string {
 	return fmt.Sprintf("%s : crc=%s %s\n%s t=%d", scratchpad, scratchpad[24:], verdict, scratchpad, milli)
 }

@@ -22,7 +22,7 @@ type w1Wire struct {
 	h     *driver.Hardware
 	ids   []string
 	bus   chan struct{} // the kernel's mutex
-	ext   string        // what ext_power says
+	ext   string        // content of ext_power
 	hangs string        // the part whose read does not return for a minute
 
 	mu   sync.Mutex
