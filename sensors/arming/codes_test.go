@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestCodeBelongsToOnePerson: the line that is made accepts the code, and no other.
+// TestCodeBelongsToOnePerson: a new line accepts its code and no other one.
 func TestCodeBelongsToOnePerson(t *testing.T) {
 	anna, err := NewLine("anna", "4711")
 	if err != nil {
@@ -41,7 +41,7 @@ func TestCodeBelongsToOnePerson(t *testing.T) {
 	}
 }
 
-// TestACodesFileWithAMistakeIsRefused: the line is named, and nothing of it repeated.
+// TestACodesFileWithAMistakeIsRefused: the error names the line, but does not contain its text.
 func TestACodesFileWithAMistakeIsRefused(t *testing.T) {
 	good, err := NewLine("anna", "4711")
 	if err != nil {
@@ -87,8 +87,8 @@ func manyCodes(good string, n int) string {
 	return all.String()
 }
 
-// TestFiveWrongCodesLockForAMinute: the right one is not looked at either, and a right one
-// in between begins the count anew.
+// TestFiveWrongCodesLockForAMinute: the right code is refused, too. A right code in between resets the
+// count.
 func TestFiveWrongCodesLockForAMinute(t *testing.T) {
 	var l Lock
 	now := start
@@ -112,7 +112,7 @@ func TestFiveWrongCodesLockForAMinute(t *testing.T) {
 	}
 }
 
-// TestALockBoundsTheAttempts: whoever tries for an hour gets five a minute.
+// TestALockBoundsTheAttempts: in an hour, only five codes per minute can be tried.
 func TestALockBoundsTheAttempts(t *testing.T) {
 	var l Lock
 	tried := 0

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// options are those of the panel of most tests.
+// options returns the options of the panel of most tests.
 func options() Options {
 	return Options{Modes: []string{"away", "home"}, Exit: 30 * time.Second, Siren: 3 * time.Minute, Rearm: true,
 		Entry: map[string]time.Duration{"door": 20 * time.Second}, Follow: []string{"hall"},
@@ -19,12 +19,12 @@ func options() Options {
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// table is what a panel does, in words: by state and event the next state, and whether the
-// rule of the event runs (run), or with it those that wait for the entry delay (all). An
-// event that is not in a row changes nothing.
+// table is the state table of a panel: by state and event the next state, and whether the rule of the
+// event runs (run), or also the rules that wait for the entry delay (all). An event that is not in a
+// row changes nothing.
 //
-// A state has its mode behind it. "end" is the end of the time that runs, "cut" a power
-// cut; door, window and hall are rules that are armed, tamper one that always is.
+// A state is followed by its mode. "end" is the end of the running timer, "cut" a power cut. door,
+// window and hall are rules for an armed mode, tamper is a rule for every state.
 var table = map[string]map[string]string{
 	"disarmed": {"away": "arming away", "home": "arming home", "tamper": "triggered run"},
 	"arming away": {"disarm": "disarmed", "end": "armed away", "tamper": "triggered away run",
@@ -48,7 +48,7 @@ var table = map[string]map[string]string{
 	"triggered": {"disarm": "disarmed", "tamper": "triggered run", "end": "disarmed", "cut": "triggered all"},
 }
 
-// trips are the events that are rules.
+// trips are the events that are rules of the panel.
 var trips = map[string]Trip{
 	"door":   {Rule: "door", Delay: 20 * time.Second},
 	"window": {Rule: "window"},
@@ -56,7 +56,7 @@ var trips = map[string]Trip{
 	"tamper": {Rule: "tamper"},
 }
 
-// A history is a panel beside the table.
+// A history runs a panel and the table in parallel.
 type history struct {
 	panel *Panel
 	now   time.Time
@@ -65,7 +65,7 @@ type history struct {
 	ran   []string // since the last disarm or start
 }
 
-// do has an event happen to both, and compares them.
+// do applies an event to both, and compares them.
 func (h *history) do(t *rapid.T, event string) {
 	until := h.panel.Next()
 	run, silence, changes := h.expect(event)
@@ -86,12 +86,12 @@ func (h *history) do(t *rapid.T, event string) {
 	}
 }
 
-// expect goes on in the table. It returns which rules run and which are silenced, and
-// whether the table has the event in this row.
+// expect moves to the next state of the table. It returns which rules run and which are silenced, and
+// whether the row of the table has the event.
 func (h *history) expect(event string) (run, silence []string, changes bool) {
 	cell := strings.Fields(table[h.state][event])
 	trip, isTrip := trips[event]
-	// A rule looks where it is armed, which package rules knows.
+	// Package rules decides in which states a rule is active.
 	if isTrip && len(cell) > 0 && !slices.Contains(h.waits, trip.Rule) {
 		h.waits = append(h.waits, trip.Rule)
 	}
@@ -120,7 +120,7 @@ func (h *history) expect(event string) (run, silence []string, changes bool) {
 	return run, silence, len(cell) > 0
 }
 
-// toPanel tells the panel of an event.
+// toPanel applies an event to the panel.
 func (h *history) toPanel(event string) {
 	h.now = h.now.Add(time.Second)
 	switch trip, isTrip := trips[event]; {
@@ -142,14 +142,13 @@ func (h *history) toPanel(event string) {
 	}
 }
 
-// shown is the state as the table has it.
+// shown returns the state in the form of the table.
 func shown(p *Panel) string {
 	state, _, _ := strings.Cut(p.State(), "_")
 	return strings.TrimSpace(state + " " + p.saved.Mode)
 }
 
-// TestPanelFollowsItsStateTable plays random histories, and whatever happens the panel is where the
-// table says.
+// TestPanelFollowsItsStateTable compares the panel with the table in random histories.
 func TestPanelFollowsItsStateTable(t *testing.T) {
 	events := []string{"away", "home", "disarm", "door", "window", "hall", "tamper", "end", "cut"}
 	histories, n := 1_000, 0
@@ -213,8 +212,7 @@ func TestPanelRejectsInvalidCommands(t *testing.T) {
 	}
 }
 
-// TestKeySwitchActsOnChanges: where it stands at the start of the agent, and what a cut
-// wire says, change nothing.
+// TestKeySwitchActsOnChanges: its position at the start of the agent, and a cut wire, change nothing.
 func TestKeySwitchActsOnChanges(t *testing.T) {
 	away := Saved{State: "armed_away", Mode: "away"}
 	for _, c := range []struct {
@@ -247,8 +245,8 @@ func TestKeySwitchActsOnChanges(t *testing.T) {
 	}
 }
 
-// TestRestartsDoNotExtendTheSirenTime: the time before a restart counts where the kernel
-// went on, and after a power cut it begins anew.
+// TestRestartsDoNotExtendTheSirenTime: the time before a restart counts if the kernel kept running;
+// after a power cut it starts again.
 func TestRestartsDoNotExtendTheSirenTime(t *testing.T) {
 	triggered := Saved{State: Triggered, Mode: "away", Rules: []string{"intruder"}}
 	for _, c := range []struct {

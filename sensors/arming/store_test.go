@@ -19,9 +19,9 @@ import (
 // synced may be the old or the new one.
 type cutDisk struct {
 	left    int               // operations until the power is cut
-	durable map[string]string // names and contents that no cut takes
+	durable map[string]string // names and contents that survive a power cut
 	written map[string]string // contents of files, in memory
-	synced  map[string]bool   // files whose content is durable under whatever name
+	synced  map[string]bool   // files whose content is durable under any name
 	names   map[string]string // the folder in memory: the file that each name is
 	files   int
 }
@@ -84,8 +84,8 @@ func (d *cutDisk) rename(from, to string) error {
 	return nil
 }
 
-// images are the contents of the disk that a cut now can leave: the folder as it was
-// synced or as it is, and each file that was not synced empty, cut short or whole.
+// images returns all contents of the disk that are possible after a power cut now: the folder as it
+// was synced or as it is, and each file that was not synced empty, truncated or complete.
 func (d *cutDisk) images() []map[string]string {
 	all := []map[string]string{maps.Clone(d.durable)}
 	for _, share := range []int{0, 1, 2} {
@@ -102,7 +102,7 @@ func (d *cutDisk) images() []map[string]string {
 	return all
 }
 
-// states are a history of a panel.
+// states is a history of a panel.
 var states = []Saved{
 	{State: Disarmed, By: "start"},
 	{State: Arming, Mode: "away", By: "code:anna", Bypass: []string{"cellar"}},
@@ -113,9 +113,8 @@ var states = []Saved{
 	{State: Disarmed, By: "code:anna"},
 }
 
-// cutEverywhere saves the states one after another, with a cut after each operation, and
-// returns what any image has after it that is neither the state before nor the one that was
-// being saved.
+// cutEverywhere saves the states one after another, with a power cut after each operation. It returns
+// the contents of images that have neither the state before nor the one that was being saved.
 func cutEverywhere(save func(*Store, Saved) error) (wrong []string, images int) {
 	for cut := range 4 * len(states) {
 		d := newCutDisk(cut)
@@ -149,7 +148,7 @@ func TestAPowerCutLeavesTheStateBeforeOrAfter(t *testing.T) {
 	}
 }
 
-// TestPowerCutTestDetectsAMissingSync: the test above can fail.
+// TestPowerCutTestDetectsAMissingSync checks that the test above can fail.
 func TestPowerCutTestDetectsAMissingSync(t *testing.T) {
 	for name, save := range map[string]func(*Store, Saved) error{
 		"the file": func(s *Store, saved Saved) error {
@@ -170,7 +169,7 @@ func TestPowerCutTestDetectsAMissingSync(t *testing.T) {
 	}
 }
 
-// TestStateIsRestoredAsSaved on a real disk, also over an old part that a crash left.
+// TestStateIsRestoredAsSaved uses a real disk, also with an old temporary file from a crash.
 func TestStateIsRestoredAsSaved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	s := NewStore(path)
@@ -194,7 +193,7 @@ func TestStateIsRestoredAsSaved(t *testing.T) {
 	}
 }
 
-// TestDamagedFileCannotDisarm: each bit that flips, each cut, and a folder in its place.
+// TestDamagedFileCannotDisarm: flipped bits, truncated files, and a folder in place of the file.
 func TestDamagedFileCannotDisarm(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	s := NewStore(path)
@@ -226,7 +225,7 @@ func TestDamagedFileCannotDisarm(t *testing.T) {
 	check("a folder")
 }
 
-// FuzzAStateFileIsRefusedOrWhole: whatever is read, it is written again as it was.
+// FuzzAStateFileIsRefusedOrWhole: a file that is accepted is written again without a change.
 func FuzzAStateFileIsRefusedOrWhole(f *testing.F) {
 	for _, s := range states {
 		f.Add(s.encode())

@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// BenchmarkAnOrderIsDone is from Do until the line has been set and read back, on and off.
+// BenchmarkAnOrderIsDone measures the time from Do until the line is set and read back, on and off.
 func BenchmarkAnOrderIsDone(b *testing.B) {
 	ignore := func(sensors.Reading) {}
 	s := NewSet(Wiring{Open: func(context.Context, Spec) (Line, error) { return &steadyLine{}, nil },
@@ -30,7 +30,7 @@ func BenchmarkAnOrderIsDone(b *testing.B) {
 	}
 }
 
-// steadyLine does as it is told.
+// steadyLine is a line that always works.
 type steadyLine struct{ on bool }
 
 func (l *steadyLine) Set(_ context.Context, on bool) error { l.on = on; return nil }

@@ -41,7 +41,7 @@ func TestALineThatFailsIsMadeSafeWhenItAnswersAgain(t *testing.T) {
 	})
 }
 
-// A relay that switches disturbs its own bus: one transfer that fails costs nothing.
+// A relay that switches can disturb its own bus: one failed transfer is retried.
 func TestOneTransferThatFailsIsTriedAgain(t *testing.T) {
 	for calls := range 2 { // of a Set and of the Get after it
 		synctest.Test(t, func(t *testing.T) {
@@ -60,8 +60,8 @@ func TestOneTransferThatFailsIsTriedAgain(t *testing.T) {
 	}
 }
 
-// The watchdog hears from an output, and how long it will be silent: no longer than until
-// what is due next, so that one that does not wake is found.
+// An output notifies the watchdog, and announces how long it will wait: at most until its next due
+// time, so that an output that does not wake is detected.
 func TestWatchdogDetectsLateOutputs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -99,7 +99,7 @@ func TestWatchdogDetectsLateOutputs(t *testing.T) {
 	})
 }
 
-// Many orders for a slow line are no output that has stopped.
+// An output with many orders for a slow line does not count as stopped.
 func TestWatchdogIsNotifiedOfEachOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -161,7 +161,7 @@ func TestHungLogDoesNotKeepALineOn(t *testing.T) {
 	})
 }
 
-// What an output that is gone does, whose line hung at its end, is not known.
+// The level of a removed output whose line hung at its close is unknown.
 func TestInterlockKnowsALineThatHungAtItsClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		apart := spec("open", func(s *Spec) { s.Interlock = []string{"close"} })
@@ -202,7 +202,7 @@ func TestOrderRetriesALineInFault(t *testing.T) {
 	})
 }
 
-// A line that cannot be opened, because another program has it, is opened when it can be.
+// A line that another program holds is opened as soon as possible.
 func TestLineIsOpenedAsSoonAsPossible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
@@ -219,7 +219,7 @@ func TestLineIsOpenedAsSoonAsPossible(t *testing.T) {
 	})
 }
 
-// What another program, or a power dip of an expander, does to a line is noticed within a
+// A change of a line by another program, or by a power dip of an expander, is detected within a
 // second while the output is on, and within a minute at its safe level.
 func TestALineThatChangesByItselfIsNoticed(t *testing.T) {
 	for _, is := range []bool{true, false} {
@@ -244,7 +244,7 @@ func TestALineThatChangesByItselfIsNoticed(t *testing.T) {
 	}
 }
 
-// A relay that is welded stays in fault: what it does is not made up.
+// A welded relay stays in fault: its real level is reported.
 func TestALineThatIsStuckStaysInFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
@@ -278,7 +278,7 @@ func TestHungLineAffectsItsOwnOutputOnly(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		h.order(off("lamp", "x"))
-		close(hang) // it goes on now, too late
+		close(hang) // it returns now, too late
 		synctest.Wait()
 		if h.lines["siren"].is() {
 			t.Error("a line that hung is on when it returns")
@@ -288,8 +288,7 @@ func TestHungLineAffectsItsOwnOutputOnly(t *testing.T) {
 	})
 }
 
-// The end of the agent does not wait for a line that hangs, and it is made safe when it
-// returns.
+// The end of the agent does not wait for a hung line, which is set to its safe level when it returns.
 func TestHungLineDoesNotBlockShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
@@ -309,7 +308,7 @@ func TestHungLineDoesNotBlockShutdown(t *testing.T) {
 	})
 }
 
-// A disk that hangs holds up what is recorded and no timer.
+// A hung disk delays the history, but no timer.
 func TestHungDiskDoesNotDelayTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
@@ -326,10 +325,10 @@ func TestHungDiskDoesNotDelayTimers(t *testing.T) {
 	})
 }
 
-// says has the auxiliary contact of a pump say something.
+// says sends a reading of the auxiliary contact of a pump.
 func says(state string) sensors.Reading { return sensors.Reading{Stream: "aux", State: state} }
 
-// confirmed has a pump confirm what it does by its auxiliary contact.
+// confirmed makes a pump confirm its state by its auxiliary contact.
 func confirmed(s *Spec) { s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: 3 * time.Second} }
 
 func TestContactorMustConfirm(t *testing.T) {
@@ -378,7 +377,7 @@ func TestContactorMustConfirm(t *testing.T) {
 	}
 }
 
-// The time of a confirmation counts from the change, not from the look after it.
+// The time of a confirmation counts from the change, not from the check after it.
 func TestConfirmationTimeCountsFromTheChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("pump", confirmed))
@@ -397,7 +396,7 @@ func TestConfirmationTimeCountsFromTheChange(t *testing.T) {
 	})
 }
 
-// A sensor that has said nothing yet, at the start, is no fault.
+// At the start, a sensor without a reading is not a fault.
 func TestConfirmationMayStartLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("pump", func(s *Spec) {

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// histories is how many random histories the model is compared with: all in build/prove.
+// histories is the number of random histories; build/prove uses more.
 func histories() int {
 	if os.Getenv("HOLDFAST_PROVE") != "" {
 		return 10_000
@@ -19,13 +19,13 @@ func histories() int {
 	return 500
 }
 
-// A step is one thing that happens, after some whole seconds in which nothing did.
+// A step is one event, after some whole seconds without one.
 type step struct {
 	after  int    // seconds
 	do     string // "order", "down", "up", "reload" or "breaks"
 	output int
 	on     bool
-	time   int // seconds of the order; 0: nothing is said
+	time   int // seconds of the order; 0: none given
 	remote bool
 }
 
@@ -36,7 +36,7 @@ func (s step) String() string {
 	return fmt.Sprintf("%ds: output %d on=%v for %ds remote=%v", s.after, s.output, s.on, s.time, s.remote)
 }
 
-// drawStep draws one thing that happens.
+// drawStep draws a random step.
 func drawStep(t *rapid.T) step {
 	kinds := []string{"order", "order", "order", "order", "order", "order", "down", "up", "reload", "breaks"}
 	return step{
@@ -46,8 +46,8 @@ func drawStep(t *rapid.T) step {
 	}
 }
 
-// modelSpecs are outputs with every bound. Bounds are no whole seconds, and what happens
-// does at whole ones, so that no two things are at one moment.
+// modelSpecs are outputs with all bounds. Steps happen at whole seconds and bounds are not whole
+// seconds, so that no two events have the same time.
 func modelSpecs() []Spec {
 	lost := func(then bool) *LinkLost { return &LinkLost{After: 4125 * time.Millisecond, Then: then} }
 	return []Spec{
@@ -67,7 +67,7 @@ func modelSpecs() []Spec {
 	}
 }
 
-// plainOutput is an output as a person would follow it with a list of orders and a watch.
+// plainOutput is the model of an output: its orders and their end times.
 type plainOutput struct {
 	spec   Spec
 	away   bool
@@ -83,13 +83,13 @@ type plainOrder struct {
 	end    time.Time // zero: none
 }
 
-// plainHouse is all of them.
+// plainHouse is the model of all outputs.
 type plainHouse struct {
 	outputs []*plainOutput
 	down    time.Time
 }
 
-// next is what happens first by itself until a time; "" for nothing.
+// next returns the first timed event until a time; "" if there is none.
 func (o *plainOutput) next(now, down time.Time) (what string, at time.Time) {
 	longest, endless, remote := time.Time{}, false, false
 	for _, order := range o.orders {
@@ -116,7 +116,7 @@ func (o *plainOutput) next(now, down time.Time) (what string, at time.Time) {
 	return what, at
 }
 
-// advance does what happens by itself until a time, in its order.
+// advance executes the timed events until a time, in order.
 func (o *plainOutput) advance(now, down time.Time) {
 	for {
 		switch what, at := o.next(now, down); what {
@@ -132,8 +132,7 @@ func (o *plainOutput) advance(now, down time.Time) {
 	}
 }
 
-// loseLink does what link_lost says. No output of the model has an interlock and goes away
-// from its safe level then.
+// loseLink applies link_lost. In the model, no output with an interlock leaves its safe level then.
 func (o *plainOutput) loseLink(at time.Time) {
 	o.remote = false
 	if o.spec.LinkLost.Then == o.spec.Safe {
@@ -167,7 +166,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// order is what a person would do with an order.
+// order applies an order to the model.
 func (h *plainHouse) order(s step, now time.Time) (refused bool) {
 	o := h.outputs[s.output]
 	if s.on == o.spec.Safe {
@@ -199,11 +198,11 @@ func (h *plainHouse) order(s step, now time.Time) (refused bool) {
 	return false
 }
 
-// orderTime is no whole second: see modelSpecs.
+// orderTime is not a whole second: see modelSpecs.
 func orderTime(s step) time.Duration { return time.Duration(s.time)*time.Second + 250*time.Millisecond }
 
-// TestOutputsMatchAModel plays random orders, lines that break, a link that is
-// lost and reloads, and compares every level and every answer with the model.
+// TestOutputsMatchAModel uses random orders, line failures, link failures and reloads, and compares
+// every level and every answer with the model.
 func TestOutputsMatchAModel(t *testing.T) {
 	for range histories() / 100 {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -217,7 +216,7 @@ func TestOutputsMatchAModel(t *testing.T) {
 	}
 }
 
-// playModel plays a history, and says where an output does other than the model.
+// playModel runs a history, and returns the first difference between an output and the model.
 func playModel(t *testing.T, steps []step) (wrong string) {
 	specs, model := modelSpecs(), &plainHouse{}
 	for _, s := range specs {
@@ -245,7 +244,7 @@ func playModel(t *testing.T, steps []step) (wrong string) {
 	return ""
 }
 
-// play does a step, in the set and in the model.
+// play executes a step in the set and in the model.
 func (h *house) play(model *plainHouse, s step) (refused, want bool) {
 	o := model.outputs[s.output]
 	name, now := o.spec.Stream.Name, time.Now()
@@ -277,7 +276,7 @@ func (h *house) play(model *plainHouse, s step) (refused, want bool) {
 		}
 		h.change(specs...)
 		time.Sleep(time.Until(now.Add(time.Second))) // it took 20 ms, or nothing
-	case "breaks": // it is noticed within a minute, and safe soon after it is mended
+	case "breaks": // detected within a minute, and at its safe level soon after the line works
 		o.away, o.orders, o.broken = false, nil, now.Add(checkIdle+time.Second)
 		h.lines[name].with(func(l *fakeLine) { l.fails = errBus })
 		time.Sleep(checkIdle + time.Second)

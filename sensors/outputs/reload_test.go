@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// told collects what became of orders, by their cause.
+// told collects the answers to orders, by their cause.
 type told struct{ answers chan string }
 
 func (c told) order(o Order) Order {
@@ -16,7 +16,7 @@ func (c told) order(o Order) Order {
 	return o
 }
 
-// all are the answers so far, in order.
+// all returns the answers so far, in order.
 func (c told) all() (all []string) {
 	for len(c.answers) > 0 {
 		all = append(all, <-c.answers)
@@ -24,8 +24,8 @@ func (c told) all() (all []string) {
 	return all
 }
 
-// TestARuleThatFiresDuringAReload is not lost: a rule fires once, so nobody would order the
-// siren again. What comes by MQTT is refused, and who has sent it is told.
+// TestARuleThatFiresDuringAReload: its order is not lost, because a rule fires only once. An order by
+// MQTT is refused, and its sender gets an answer.
 func TestARuleThatFiresDuringAReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 10)}
@@ -55,8 +55,7 @@ func TestARuleThatFiresDuringAReload(t *testing.T) {
 	})
 }
 
-// TestOrdersThatWaitWhenAReloadBegins are done by the output that follows, before those that
-// come later.
+// TestOrdersThatWaitWhenAReloadBegins: the new output executes them before later ones.
 func TestOrdersThatWaitWhenAReloadBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 10)}
@@ -80,7 +79,7 @@ func TestOrdersThatWaitWhenAReloadBegins(t *testing.T) {
 	})
 }
 
-// TestSlowLineDoesNotDelayShutdown: orders that wait are not done any more.
+// TestSlowLineDoesNotDelayShutdown: waiting orders are not executed any more.
 func TestSlowLineDoesNotDelayShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 100)}
@@ -91,7 +90,7 @@ func TestSlowLineDoesNotDelayShutdown(t *testing.T) {
 			h.Do(c.order(off("siren", "rule:b")))
 			h.Do(c.order(on("siren", 0, "rule:c")))
 		}
-		time.Sleep(time.Second) // all are taken out of the inbox, and the first of them is done
+		time.Sleep(time.Second) // all are taken out of the inbox, and the first one is executed
 		began := time.Now()
 		h.stop()
 		if d := time.Since(began); d > 3*time.Second {
@@ -103,7 +102,7 @@ func TestSlowLineDoesNotDelayShutdown(t *testing.T) {
 	})
 }
 
-// TestOrdersByMQTTLeaveRoomForRules, however many wait for a slow line.
+// TestOrdersByMQTTLeaveRoomForRules: for any number of them that wait for a slow line.
 func TestOrdersByMQTTLeaveRoomForRules(t *testing.T) {
 	i := newInbox()
 	remote := Order{On: true, Remote: true}

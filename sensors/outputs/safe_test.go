@@ -28,7 +28,7 @@ func TestAllOutputsAreMadeSafeAtOnce(t *testing.T) {
 	})
 }
 
-// One that fails, and one that hangs, are named; they do not hold up the others.
+// Outputs that fail or hang are named; they do not delay the others.
 func TestUnsafeOutputsAreNamed(t *testing.T) {
 	want := func(t *testing.T, err error, hang string) {
 		t.Helper()
@@ -89,7 +89,7 @@ func TestSafeDuringAReloadNamesWhatDoesNotRun(t *testing.T) {
 	})
 }
 
-// A driver that panics fails, and no more.
+// A panic of a driver is a failure of its line only.
 func TestALineThatPanicsFails(t *testing.T) {
 	err := MakeSafe(t.Context(), []Spec{spec("siren", nil)}, func(context.Context, Spec) (Line, error) {
 		panic(errors.New("index out of range"))

@@ -17,22 +17,22 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A fakeLine is a line that can fail, hang and lie.
+// A fakeLine is a line that can fail, hang and return a wrong level.
 type fakeLine struct {
 	mu       sync.Mutex
 	on       bool
-	stuck    bool          // it does not change, and says so
-	fails    error         // each call does
-	failOnce int           // the call with this number does, counted from 1 and down
+	stuck    bool          // Set has no effect, and Get shows it
+	fails    error         // error of each call
+	failOnce int           // this call fails: 1 is the next one
 	slow     time.Duration // each call takes so long
-	hangs    chan struct{} // each call waits until it is closed; nil: none does
+	hangs    chan struct{} // each call waits until it is closed; nil: no call waits
 	dumb     bool          // it cannot be read back
-	sets     []string      // what it was told: "on", "off", "open", "close"
+	sets     []string      // the calls: "on", "off", "open", "close"
 	opens    int
 	isOpen   bool
 }
 
-// call waits where the line hangs, and says whether it fails.
+// call waits if the line hangs, and returns the error if it fails.
 func (l *fakeLine) call() error {
 	l.mu.Lock()
 	hangs, fails, slow := l.hangs, l.fails, l.slow
@@ -79,7 +79,7 @@ func (l *fakeLine) Close() error {
 	return nil
 }
 
-// is reports the level that the line has.
+// is returns the level of the line.
 func (l *fakeLine) is() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,7 +93,7 @@ func (l *fakeLine) with(change func(l *fakeLine)) {
 	change(l)
 }
 
-// A house is a set of outputs on fake lines, with all that it reported.
+// A house is a set of outputs on fake lines, with all its reports.
 type house struct {
 	t testing.TB
 	*Set
@@ -108,7 +108,7 @@ type house struct {
 	record   func(sensors.Reading) // before it is kept
 }
 
-// spec is an output with nothing but a name and a bound.
+// spec returns an output with only a name and a bound.
 func spec(name string, change func(*Spec)) Spec {
 	s := Spec{MaxOn: time.Minute, Line: name, Stream: sensors.Stream{Name: name, Priority: sensors.Alarm,
 		Quantity: sensors.Quantity{Name: "output", States: []string{"off", "on"}}}}
@@ -118,7 +118,7 @@ func spec(name string, change func(*Spec)) Spec {
 	return s
 }
 
-// newHouse runs outputs. It has to be ended by stop.
+// newHouse runs outputs. The test must call stop.
 func newHouse(t testing.TB, specs ...Spec) *house {
 	h := &house{t: t, lines: map[string]*fakeLine{}}
 	for _, s := range specs {
@@ -152,7 +152,7 @@ func (h *house) change(specs ...Spec) {
 	synctest.Wait()
 }
 
-// open has the line at its safe level from the first moment.
+// open opens the line at its safe level.
 func (h *house) open(_ context.Context, s Spec) (Line, error) {
 	l := h.lines[s.Stream.Name]
 	if err := l.call(); err != nil {
@@ -176,7 +176,7 @@ func (h *house) stop() {
 	h.Wait()
 }
 
-// order does an order and returns why it was refused, or "done".
+// order sends an order and returns why it was refused, or "done".
 func (h *house) order(o Order) string {
 	h.t.Helper()
 	got := make(chan Answer, 2)
@@ -238,7 +238,7 @@ func (h *house) want(name string, want ...string) {
 	}
 }
 
-// on is an order to an output.
+// on returns an order to an output.
 func on(name string, d time.Duration, by string) Order {
 	return Order{Output: name, On: true, For: d, By: by}
 }
@@ -289,7 +289,7 @@ func TestMaxOnIsNeverExtended(t *testing.T) {
 	})
 }
 
-// A chime must not end the siren early, and a person may.
+// A chime must not end the siren early, but a user may.
 func TestLatestEndTimeWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
@@ -314,7 +314,7 @@ func TestLatestEndTimeWins(t *testing.T) {
 	})
 }
 
-// What is on at its safe level, such as a lock that fails secure, is bounded while it is off.
+// An output whose safe level is on, such as a fail-secure lock, is bounded while it is off.
 func TestFailSecureLockOpensForALimitedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("lock", func(s *Spec) { s.Safe, s.MaxOn = true, 10*time.Second }))
@@ -412,7 +412,7 @@ func TestInterlockAllowsOneOutput(t *testing.T) {
 	})
 }
 
-// Orders that came by MQTT end with the link, and a rule's go on.
+// Orders by MQTT end with the link; orders of a rule continue.
 func TestLostLinkEndsItsOrders(t *testing.T) {
 	lost := func(s *Spec) { s.MaxOn, s.LinkLost = time.Hour, &LinkLost{After: time.Minute} }
 	synctest.Test(t, func(t *testing.T) {
@@ -443,11 +443,11 @@ func TestLostLinkEndsItsOrders(t *testing.T) {
 	})
 }
 
-// remoteOn is an order by MQTT.
+// remoteOn returns an order by MQTT.
 func remoteOn(name string) Order { return Order{Output: name, On: true, By: "order:r", Remote: true} }
 
-// link_lost that leaves an output on neither begins its max_on anew nor lets go of it, also
-// where an interlock would refuse a new start.
+// If link_lost leaves an output on, its max_on neither restarts nor ends, even if an interlock would
+// refuse to switch it on again.
 func TestOutputStaysOnWithinItsBoundsIfTheLinkIsLost(t *testing.T) {
 	for name, faulty := range map[string]bool{"alone": false, "beside an output in fault": true} {
 		t.Run(name, func(t *testing.T) {
@@ -477,7 +477,7 @@ func TestOutputStaysOnWithinItsBoundsIfTheLinkIsLost(t *testing.T) {
 	}
 }
 
-// An order to the safe level ends what link_lost keeps on.
+// An order to the safe level ends an output that link_lost keeps on.
 func TestOrderEndsAnOutputThatALostLinkKeptOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("lamp", func(s *Spec) {
@@ -499,7 +499,7 @@ func TestOrderEndsAnOutputThatALostLinkKeptOn(t *testing.T) {
 	})
 }
 
-// TestEveryOrderIsAnswered: none twice, and none never.
+// TestEveryOrderIsAnswered: exactly once.
 func TestEveryOrderIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))

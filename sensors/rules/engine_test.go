@@ -14,11 +14,11 @@ import (
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// words are those of the streams of the tests, by value.
+// words are the states of the streams of the tests, by value.
 var words = map[string][]string{"door": {"closed", "open"}, "window": {"closed", "open"}, "hall": {"clear", "motion"},
 	"loop": {"closed", "open", "short", "cut"}, "cellar": {"dry", "wet"}, "kitchen": {"dry", "wet"}, "key": {"off", "on"}}
 
-// says is a reading of a stream: one of its words, or "fails".
+// says returns a reading of a stream: one of its words, or "fails".
 func says(stream, word string) sensors.Reading {
 	if word == "fails" {
 		return sensors.Reading{Stream: stream, Err: "no acknowledge"}
@@ -30,7 +30,7 @@ func says(stream, word string) sensors.Reading {
 	return sensors.Reading{Stream: stream, Value: float64(i), State: word}
 }
 
-// shown is an effect as a test wants it, at seconds since the start.
+// shown formats an effect for comparison, with the seconds since the start.
 func shown(e Effect) string {
 	at := fmt.Sprintf("%gs ", e.At.Sub(start).Seconds())
 	switch {
@@ -47,7 +47,7 @@ func shown(e Effect) string {
 	return at + "refused: " + e.Refused
 }
 
-// play plays lines such as "3s door open", "5s order armed_away" and "9s" through an
+// play runs a script with lines such as "3s door open", "5s order armed_away" and "9s" in an
 // engine, and returns the effects.
 func play(e *Engine, script string) (all []string) {
 	e.Take()
@@ -74,7 +74,7 @@ func play(e *Engine, script string) (all []string) {
 	return all
 }
 
-// when is a rule of one condition for the siren.
+// when returns a rule for the siren with one condition.
 func when(name, stream, is string, armed ...string) Rule {
 	return Rule{Name: name, Any: []Condition{{stream, is}}, Armed: armed,
 		Then: []Action{{Output: "siren", On: true, For: 3 * time.Minute}}}
@@ -121,7 +121,7 @@ func TestRuleFiresWhenItsConditionsBecomeTrue(t *testing.T) {
 	}
 }
 
-// options are those of the panel of the tests.
+// options returns the options of the panel of the tests.
 func options() arming.Options {
 	return arming.Options{Modes: []string{"away", "home"}, Exit: 30 * time.Second, Siren: 3 * time.Minute, Rearm: true,
 		Entry: map[string]time.Duration{"door": 20 * time.Second}, Follow: []string{"hall"}, Key: "key",
@@ -144,12 +144,12 @@ func house() []Rule {
 	}
 }
 
-// newHouse is an engine with a panel as it was saved.
+// newHouse returns an engine with a panel in a saved state.
 func newHouse(saved arming.Saved) *Engine {
 	return NewEngine(house(), arming.NewPanel(options(), saved, start, 0, false), options(), start)
 }
 
-// stories are the semantics of a house, one by one.
+// stories are scenarios of the rules in docs/alarm.md.
 var stories = []struct {
 	name   string
 	saved  arming.Saved
@@ -195,13 +195,13 @@ var stories = []struct {
 		[]string{"2s arming by key", "32s armed_away by exit", "40s disarmed by key"}},
 }
 
-// away is a house that nobody is in.
+// away is the saved state of an empty house.
 var away = arming.Saved{State: "armed_away", Mode: "away"}
 
 func TestArmingWorksWithRules(t *testing.T) {
 	for _, c := range stories {
 		got := play(newHouse(c.saved), c.script)
-		slices.Sort(got) // what happens at one moment has no order here
+		slices.Sort(got) // the order of effects at the same time does not matter here
 		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s:\ngot\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
@@ -209,8 +209,8 @@ func TestArmingWorksWithRules(t *testing.T) {
 	}
 }
 
-// TestAPowerCutSilencesNoSiren: what waited for the entry delay runs at once, and what had
-// run runs again.
+// TestAPowerCutSilencesNoSiren: rules that waited for the entry delay run at once, and rules that
+// had run before run again.
 func TestAPowerCutSilencesNoSiren(t *testing.T) {
 	for _, state := range []string{arming.Pending, arming.Triggered} {
 		e := newHouse(arming.Saved{State: state, Mode: "away", Rules: []string{"intruder"}})
@@ -233,8 +233,8 @@ func TestOrdersComeBeforeTheChange(t *testing.T) {
 	}
 }
 
-// TestDisarmingMakesOutputsSafe: what a rule moved away from its safe level goes back to it,
-// whichever level that is, and what a rule left at its safe level stays there.
+// TestDisarmingMakesOutputsSafe: outputs that a rule has moved from their safe level return to it,
+// whether that is on or off. Others do not change.
 func TestDisarmingMakesOutputsSafe(t *testing.T) {
 	rule := Rule{Name: "window", Any: []Condition{{"window", "open"}}, Armed: []string{"away"}, Then: []Action{
 		{Output: "siren", On: true}, {Output: "horn"}, {Output: "lock", Safe: true}, {Output: "valve", On: true, Safe: true}}}
@@ -247,8 +247,8 @@ func TestDisarmingMakesOutputsSafe(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsRunningTimers: a rule that is the same keeps its time, one that is new begins
-// anew with what its streams said, and one that is gone does nothing.
+// TestReloadKeepsRunningTimers: an unchanged rule keeps its timer, a new one starts with the latest
+// readings of its streams, and a removed one does nothing.
 func TestReloadKeepsRunningTimers(t *testing.T) {
 	flood := Rule{Name: "flood", Any: []Condition{{"cellar", "wet"}}, For: time.Minute, Then: pump[:1]}
 	gone := Rule{Name: "gone", Any: []Condition{{"cellar", "wet"}}, For: time.Minute, Then: pump[:1]}
@@ -256,7 +256,7 @@ func TestReloadKeepsRunningTimers(t *testing.T) {
 	e.Observe(start, says("cellar", "wet"))
 	later := start.Add(30 * time.Second)
 	added := Rule{Name: "added", All: []Condition{{"cellar", "wet"}, {"kitchen", "wet"}}, For: time.Minute, Then: pump[:1]}
-	known := []sensors.Reading{says("kitchen", "wet"), says("cellar", "dry")} // the engine knows the cellar better
+	known := []sensors.Reading{says("kitchen", "wet"), says("cellar", "dry")} // the engine has a newer state of the cellar
 	e.Change([]Rule{added, flood}, nil, arming.Options{}, known, later)
 	got := play(e, "120s")
 	if want := []string{"60s pump on 10m by rule:flood", "90s pump on 10m by rule:added"}; !slices.Equal(got, want) {
@@ -280,8 +280,8 @@ func TestAReloadKeepsThePanel(t *testing.T) {
 	}
 }
 
-// TestAReloadLeavesNoSirenOn: disarming silences what a rule switched on that was removed or
-// changed since, and a rule that is gone when its delay ends is told.
+// TestAReloadLeavesNoSirenOn: disarming also switches off outputs of rules that were removed or
+// changed since. If a rule was removed before its delay ends, this is reported.
 func TestAReloadLeavesNoSirenOn(t *testing.T) {
 	bell := when("intruder", "window", "open", "away")
 	bell.Then = []Action{{Output: "bell", On: true}}

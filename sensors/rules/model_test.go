@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// histories is how many random histories a model is compared with: all in build/prove.
+// histories is the number of random histories for a model; build/prove uses more.
 func histories() int {
 	if os.Getenv("HOLDFAST_PROVE") != "" {
 		return 10_000
@@ -20,22 +20,21 @@ func histories() int {
 	return 1_000
 }
 
-// check compares as many histories; rapid makes 100 of each of its checks.
+// check checks a property with so many histories; rapid.Check makes 100.
 func check(t *testing.T, property func(*rapid.T)) {
 	for range histories() / 100 {
 		rapid.Check(t, property)
 	}
 }
 
-// A plainCause is a cause of a rule as a person would follow it with a watch in the hand:
-// each second all is looked at again.
+// A plainCause is the model of a trigger of a rule. It evaluates all conditions again in each second.
 type plainCause struct {
 	rule       Rule
 	conditions []Condition
-	seconds    int // for which it has been met; -1: it is not
+	seconds    int // for how long it has been met; -1: it is not met
 }
 
-// look is the next second. It reports whether the rule fires in it.
+// look evaluates the conditions after a time, and reports whether the rule fires.
 func (c *plainCause) look(said map[string]string, elapsed int) bool {
 	for _, one := range c.conditions {
 		word := said[one.Stream]
@@ -54,7 +53,7 @@ func (c *plainCause) look(said map[string]string, elapsed int) bool {
 	return c.seconds >= wanted && (before < 0 || before < wanted)
 }
 
-// TestRulesMatchAModel plays random rules and readings.
+// TestRulesMatchAModel uses random rules and readings.
 func TestRulesMatchAModel(t *testing.T) {
 	streams := []string{"cellar", "kitchen", "door"}
 	drawRule := func(t *rapid.T, name string) Rule {
@@ -109,7 +108,7 @@ func lookAll(plain []*plainCause, said map[string]string, elapsed int) (fired []
 	return fired
 }
 
-// A watcher follows what an engine does and holds what an alarm has to keep.
+// A watcher checks the invariants of an alarm after each effect of an engine.
 type watcher struct {
 	t     *rapid.T
 	state string
@@ -117,7 +116,7 @@ type watcher struct {
 	on    map[string]bool // outputs that rules for the panel have switched on
 }
 
-// see takes the effects of one event.
+// see checks the effects of one event.
 func (w *watcher) see(event string, effects []Effect) {
 	for _, e := range effects {
 		switch {
@@ -136,7 +135,7 @@ func (w *watcher) see(event string, effects []Effect) {
 	}
 }
 
-// change is a change of the state: only those that may follow one another do.
+// change checks that a change of the state is allowed.
 func (w *watcher) change(event string, c arming.Change) {
 	if w.state == arming.Pending && c.State != arming.Pending {
 		late := c.At.Sub(w.since) > 20*time.Second
@@ -153,10 +152,9 @@ func (w *watcher) change(event string, c arming.Change) {
 	w.state, w.since = c.State, c.At
 }
 
-// TestAlarmIsNeverLost plays random days in the house, with power cuts. After
-// each event: a rule for a mode runs only while that is armed; a delay ends by a code or
-// in an alarm, in time; who disarms has silence; and a power cut changes no state but
-// pending, which is an alarm then.
+// TestAlarmIsNeverLost uses random events and power cuts. Invariants: a rule for a mode runs only
+// while the panel is armed in it; an entry delay ends in time, with a code or an alarm; disarming
+// switches all outputs off; and a power cut changes only pending, which becomes triggered.
 func TestAlarmIsNeverLost(t *testing.T) {
 	events := []string{"door open", "door closed", "window open", "window closed", "hall motion", "hall clear",
 		"loop cut", "loop closed", "door fails", "key on", "key off", "order armed_away", "order armed_home",
@@ -171,7 +169,7 @@ func TestAlarmIsNeverLost(t *testing.T) {
 			case event == "cut":
 				saved, _ := e.Saved()
 				before := saved.State
-				w.on = map[string]bool{} // outputs begin safe
+				w.on = map[string]bool{} // outputs start at their safe level
 				e = NewEngine(house(), arming.NewPanel(options(), saved, now, 0, false), options(), now)
 				if before == arming.Pending {
 					before = arming.Triggered
@@ -179,7 +177,7 @@ func TestAlarmIsNeverLost(t *testing.T) {
 				if after, _ := e.Saved(); after.State != before {
 					t.Fatalf("a power cut made %s of %s", after.State, saved.State)
 				}
-				w.state = before // what its rules order belongs to it
+				w.state = before // the orders of its rules belong to this state
 			case f[0] == "wait":
 				now = now.Add(time.Duration(len(f)*len(f)) * 12 * time.Second)
 				e.Advance(now)

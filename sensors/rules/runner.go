@@ -145,21 +145,22 @@ func (r *Runner) Status() (s arming.Status, ok bool) {
 	return s, ok
 }
 
-// endTimeout is how long the end waits for the disk: who waits for it longer ends with the
-// process.
+// endTimeout is how long Run waits for the disk at its end. Goroutines that wait longer end with
+// the process.
 const endTimeout = 2 * time.Second
 
-// Run does what is due in time until ctx is done, and then brings what was told to the
-// history and the state to its file.
+// Run executes timers and orders until ctx is done. It then waits until all readings and events are
+// recorded and the state file is written, for at most endTimeout.
 func (r *Runner) Run(ctx context.Context) error {
-	// Two groups: what is timed ends with ctx, and what it told then has to be told still.
+	// Two groups: timers and orders end with ctx; the others end after they have passed on
+	// everything that the first group produced.
 	var timed, told sync.WaitGroup
 	timed.Go(func() { r.runTimes(ctx) })
 	timed.Go(func() { r.runOrders(ctx) })
 	told.Go(r.observing.Run)
 	told.Go(r.recording.Run)
-	// An order whose code is being checked when ctx ends is still done and answered, so its
-	// state must be saved, too: the saver ends only after everything that puts.
+	// An order whose code is being checked when ctx ends is still executed and answered, and its
+	// state must be saved: so the saver ends after the first group.
 	untilPut, allPut := context.WithCancel(context.WithoutCancel(ctx))
 	defer allPut()
 	told.Go(func() { r.saving.run(untilPut) })
@@ -235,7 +236,7 @@ func (r *Runner) deliver() {
 		saved.At = r.at
 		r.saving.put(saved)
 	}
-	// Only then: runTimes delivers as well, and would wake itself for ever.
+	// Only if it changed: runTimes calls deliver, too, and would wake itself for ever.
 	if !r.engine.Next().Equal(r.waits) {
 		notify(r.look)
 	}
@@ -260,8 +261,8 @@ func (r *Runner) publish(c arming.Change) {
 	reading := sensors.Reading{Stream: arming.StreamName, Seq: r.to.Seqs.Next(arming.StreamName), At: now,
 		Value: arming.Value(c.State), State: c.State, Priority: sensors.Alarm,
 		By: c.By, For: c.For.Truncate(time.Millisecond)}
-	// In two steps: what is true now goes to the link at once, and the disk holds up only
-	// the history.
+	// In two steps: the link gets the current state at once, and a slow disk delays only the
+	// history.
 	r.observing.Put(func() {
 		r.to.Observe(reading)
 		if !r.recording.Put(func() { r.to.Record(reading) }) {
@@ -277,7 +278,7 @@ func (r *Runner) report(name string, details map[string]any) {
 	r.recording.Put(func() { r.to.Report(e) })
 }
 
-// tellOfFile tells once that the state file cannot be written, and once that it can again.
+// tellOfFile reports once that the state file cannot be written, and once that it can be again.
 func (r *Runner) tellOfFile(err error) {
 	if err != nil {
 		r.to.Log.Error("the state of the panel cannot be saved: a power cut would bring back an older one", "err", err)

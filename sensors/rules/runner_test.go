@@ -21,13 +21,13 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// A node is a runner and all that it tells.
+// A node is a runner and all its output.
 type node struct {
 	*Runner
 	t    *testing.T
 	dir  string
 	stop func()
-	end  func() // makes the runner end, and does not wait for that
+	end  func() // stops the runner without waiting
 
 	mu     sync.Mutex
 	orders []outputs.Order
@@ -35,7 +35,7 @@ type node struct {
 	log    strings.Builder
 	block  chan struct{} // Record waits for it; nil: it does not
 	hangs  chan struct{} // the log waits for it; nil: it does not
-	refuse string        // why outputs refuse orders; empty: they do them
+	refuse string        // why outputs refuse orders; empty: they accept them
 	keeps  []sensors.Reading
 	onDo   func(outputs.Order) // called with each order; nil: nothing
 }
@@ -69,7 +69,7 @@ func (n *node) do(o outputs.Order) {
 	o.Answer(outputs.Answer{Done: why == "", Why: why})
 }
 
-// Write is the log.
+// Write implements io.Writer for the log.
 func (n *node) Write(line []byte) (int, error) {
 	if n.hangs != nil {
 		<-n.hangs
@@ -92,7 +92,7 @@ func (n *node) report(e sensors.Event) {
 	n.events = append(n.events, e.Name+" "+string(e.Details))
 }
 
-// ordered is what outputs were told since the last call.
+// ordered returns the orders to outputs since the last call.
 func (n *node) ordered() (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -103,7 +103,7 @@ func (n *node) ordered() (all []string) {
 	return all
 }
 
-// states are the readings of the panel so far.
+// states returns the readings of the panel so far.
 func (n *node) states() (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -119,7 +119,7 @@ func (n *node) told() string {
 	return strings.Join(n.events, "\n")
 }
 
-// ask orders something of the panel and waits for the answer.
+// ask sends an order to the panel and waits for the answer.
 func (n *node) ask(o arming.Order) string {
 	answered := make(chan arming.Answer, 1)
 	o.Answer = func(a arming.Answer) { answered <- a }
@@ -240,12 +240,12 @@ func TestOrdersAtTheStopAreSaved(t *testing.T) {
 			n.onDo = func(o outputs.Order) {
 				if o.By == "arming" {
 					n.end()
-					time.Sleep(time.Second) // whatever ends at once has ended then
+					time.Sleep(time.Second) // time for everything that ends at once
 				}
 			}
 		})
 		n.Observe(says("loop", "cut"))
-		synctest.Wait() // then nobody waits for the lock that is held while onDo sleeps
+		synctest.Wait() // no goroutine waits for the lock, which is held while onDo sleeps
 		if why := n.ask(arming.Order{To: arming.Disarmed, By: "order:a1"}); why != "" {
 			t.Fatal(why)
 		}
@@ -257,7 +257,7 @@ func TestOrdersAtTheStopAreSaved(t *testing.T) {
 	})
 }
 
-// TestDamagedStateFileMeansArmed, and told.
+// TestDamagedStateFileMeansArmed: and the damage is reported.
 func TestDamagedStateFileMeansArmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -287,8 +287,8 @@ func codesOf(t *testing.T, dir, name, code string) (path string) {
 	return path
 }
 
-// TestCodesAreCheckedAndNotLogged: a wrong one is refused, the sixth time without a look,
-// and nothing that is told or logged has a code.
+// TestCodesAreCheckedAndNotLogged: a wrong code is refused, the sixth one without a check, and no
+// output or log line contains a code.
 func TestCodesAreCheckedAndNotLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -332,7 +332,7 @@ func TestCodesAreCheckedAndNotLogged(t *testing.T) {
 	})
 }
 
-// TestACodesFileThatCannotBeReadAcceptsNoCode: nobody disarms without one.
+// TestACodesFileThatCannotBeReadAcceptsNoCode: disarming is not possible then.
 func TestACodesFileThatCannotBeReadAcceptsNoCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -345,8 +345,8 @@ func TestACodesFileThatCannotBeReadAcceptsNoCode(t *testing.T) {
 	})
 }
 
-// TestHungCodesFileDoesNotDelayShutdown: here a pipe that nobody writes. Whoever waits for
-// the codes is told that the agent ends, and not that the code is wrong.
+// TestHungCodesFileDoesNotDelayShutdown: the file is a pipe without a writer. Orders that wait for
+// the codes are answered that the agent ends, not that the code is wrong.
 func TestHungCodesFileDoesNotDelayShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "codes")
@@ -383,7 +383,7 @@ func TestRefusedOrderIsReported(t *testing.T) {
 	})
 }
 
-// TestFiredRuleNamesItsCause, once for each time, and not while it stays met.
+// TestFiredRuleNamesItsCause: once each time it fires, not while its conditions stay met.
 func TestFiredRuleNamesItsCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
@@ -398,7 +398,7 @@ func TestFiredRuleNamesItsCause(t *testing.T) {
 	})
 }
 
-// TestRestartsAreOneAlarm: the siren time goes on over restarts of the agent.
+// TestRestartsAreOneAlarm: the siren time continues over restarts of the agent.
 func TestRestartsAreOneAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -447,8 +447,8 @@ func TestReadingsAndOrdersMayComeFromAnywhere(t *testing.T) {
 	})
 }
 
-// BenchmarkRunner: a reading of a stream that no rule looks at, and one that changes what
-// rules look at and fires none.
+// BenchmarkRunner: a reading of a stream that no rule uses, and one that changes a condition but
+// fires no rule.
 func BenchmarkRunner(b *testing.B) {
 	r := NewRunner(Wiring{Do: func(outputs.Order) {}, Clock: clock.NewTimekeeper(clock.TrustAlways)})
 	r.Change(house()[3:4], nil, nil)
@@ -464,7 +464,7 @@ func BenchmarkRunner(b *testing.B) {
 	}
 }
 
-// TestFailedArmingByKeyIsReported: nobody waits for an answer at the switch.
+// TestFailedArmingByKeyIsReported: the switch itself cannot show an answer.
 func TestFailedArmingByKeyIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(func(o *arming.Options) { o.Ready = []string{"window"} }), nil)
@@ -501,8 +501,8 @@ func TestAFloodOfOrdersIsRefused(t *testing.T) {
 	}
 }
 
-// TestHungLogDoesNotDelayRules: a rule is gone when its entry delay ends, which is worth a
-// warning, and the next rule has to fire all the same.
+// TestHungLogDoesNotDelayRules: a rule was removed before its entry delay ends, which logs a warning.
+// The next rule must fire anyway.
 func TestHungLogDoesNotDelayRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opt, log := options(), make(chan struct{})

@@ -51,11 +51,10 @@ const (
 	maxPause = 30 * time.Second
 )
 
-// run writes until ctx is done, and then once more what is not written yet. Nothing may be
-// put after ctx is done: it would not be written.
+// run writes states until ctx is done, and then once more if the latest is not written. Nothing may
+// be put after ctx is done: it would not be written.
 func (s *saver) run(ctx context.Context) {
-	// A card that is full or read-only may be mended, so it is tried for ever, at a pace that
-	// costs nothing.
+	// A full or read-only disk may be repaired, so it retries for ever, with growing pauses.
 	failed, pause := false, minPause
 	again := time.NewTimer(0)
 	defer again.Stop()
