@@ -20,7 +20,7 @@ func (r *recorder) complete(agents map[string]*program) {
 		a.stop()
 	}
 	for name := range agents {
-		r.explains(r.t, name)
+		r.waitExplained(r.t, name)
 	}
 	if missing := r.count("SELECT coalesce(sum(count), 0) FROM gap WHERE state = 'missing'"); missing != 0 {
 		out, _ := r.output("gaps")
@@ -41,13 +41,13 @@ func TestStoppedDatabaseLosesNothing(t *testing.T) {
 	r := startRecorderWith(t, addr, server.Database(t), "")
 	agents := startAgents(t, 2, addr)
 	for range 2 {
-		r.grows(200)
+		r.waitForMore(200)
 		failures := r.err.count("does not take a batch")
 		server.Stop()
 		eventually(t, "the recorder notices", func() bool { return r.err.count("does not take a batch") > failures })
 		server.Run()
 	}
-	r.grows(500)
+	r.waitForMore(500)
 	r.complete(agents)
 }
 
@@ -66,10 +66,10 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	startMosquitto(t, addr, "")
 	r := startRecorderWith(t, addr, "sqlite:"+filepath.Join(dir, "history.db"), "")
 	agents := startAgents(t, 2, addr)
-	r.grows(200)
+	r.waitForMore(200)
 	ballast := filepath.Join(dir, "ballast")
 	eventually(t, "the recorder notices", func() bool {
-		// Until nothing fits: the recorder's own files grow meanwhile.
+		// Repeat until the disk is full: the recorder's own files grow, too.
 		f, err := os.OpenFile(ballast, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			t.Fatal(err)
@@ -83,7 +83,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	r.grows(500)
+	r.waitForMore(500)
 	r.complete(agents)
 }
 
@@ -105,7 +105,7 @@ func (l *logBuffer) String() string {
 	return l.text.String()
 }
 
-// count is how many lines have a text.
+// count returns the number of lines that contain a text.
 func (l *logBuffer) count(text string) int { return strings.Count(l.String(), text) }
 
 // TestTwoRecordersShareTheWork kills one of two recorders of a group, again and again.
@@ -122,10 +122,10 @@ func TestTwoRecordersShareTheWork(t *testing.T) {
 	}
 	agents := startAgents(t, 3, addr)
 	for i := range 4 {
-		group[0].grows(300)
+		group[0].waitForMore(300)
 		group[i%2].kill()
 		group[i%2].start()
 	}
-	group[0].grows(1000)
+	group[0].waitForMore(1000)
 	group[0].complete(agents)
 }

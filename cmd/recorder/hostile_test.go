@@ -21,8 +21,8 @@ func (h *hostile) add(n *int, topic, format string, args ...any) {
 	h.messages = append(h.messages, [2]string{topic, fmt.Sprintf(format, args...)})
 }
 
-// TestHostileInputIsCounted publishes what no recorder wants, between readings
-// that it wants, in a random order with 10 % of second copies.
+// TestHostileInputIsCounted publishes invalid messages between valid readings, in random order and with
+// 10 % second copies.
 func TestHostileInputIsCounted(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)

@@ -15,7 +15,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// proving is set by build/prove: a test that takes a sample then takes all.
+// proving is set by build/prove: tests then run all cases and not a sample.
 var proving = os.Getenv("HOLDFAST_PROVE") != ""
 
 // startAgents starts n agents of 200 readings a second each, and returns them by name.
@@ -47,15 +47,15 @@ func startAgents(t *testing.T, n int, brokers ...string) map[string]*program {
 	return agents
 }
 
-// grows waits until so many more readings are stored.
-func (r *recorder) grows(by int) {
+// waitForMore waits until so many more readings are stored.
+func (r *recorder) waitForMore(by int) {
 	r.t.Helper()
 	const query = "SELECT value FROM counter WHERE name = 'stored'"
 	from := r.count(query)
 	eventually(r.t, "readings are stored", func() bool { return r.count(query) >= from+by })
 }
 
-// unaccounted is how many numbers of all boots are neither stored nor in the table gap.
+// unaccounted returns how many numbers of all boots are neither stored nor in the table gap.
 func (r *recorder) unaccounted() int {
 	if r.count("SELECT count(*) FROM sequence") == 0 {
 		r.t.Fatal("the database has no sequence")
@@ -68,8 +68,8 @@ func (r *recorder) unaccounted() int {
 }
 
 // TestKilledAgentsAndRecorderLoseNothing kills agents and the recorder with SIGKILL,
-// at random. The broker lives: so nothing may be missing but what an agent has
-// declared.
+// at random. The broker keeps running, so only readings that an agent has declared lost may be
+// missing.
 func TestKilledAgentsAndRecorderLoseNothing(t *testing.T) {
 	t.Parallel()
 	kills := 3
@@ -82,19 +82,19 @@ func TestKilledAgentsAndRecorderLoseNothing(t *testing.T) {
 	agents := startAgents(t, 5, addr)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	for range kills {
-		r.grows(200 + rng.IntN(400))
+		r.waitForMore(200 + rng.IntN(400))
 		r.kill()
 		victim := agents[fmt.Sprintf("agent-%d", rng.IntN(5))]
 		victim.kill()
 		victim.start()
 		r.start()
 	}
-	r.grows(1000)
+	r.waitForMore(1000)
 	r.complete(agents)
 }
 
-// TestAKilledBrokerIsExplained kills the broker, too. What it acknowledged since it
-// last saved is lost: each such hole is named and counted, and there is no other.
+// TestAKilledBrokerIsExplained kills the broker, too. It loses what it acknowledged after it last
+// saved: Verify must name and count these gaps, and there must be no others.
 func TestAKilledBrokerIsExplained(t *testing.T) {
 	t.Parallel()
 	kills := 2
@@ -107,7 +107,7 @@ func TestAKilledBrokerIsExplained(t *testing.T) {
 	agents := startAgents(t, 5, addr)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
 	for i := range kills {
-		r.grows(200 + rng.IntN(2000))
+		r.waitForMore(200 + rng.IntN(2000))
 		if i%2 == 1 { // both at the same time
 			r.kill()
 			r.start()
@@ -119,12 +119,12 @@ func TestAKilledBrokerIsExplained(t *testing.T) {
 		victim.kill()
 		victim.start()
 	}
-	r.grows(2000)
+	r.waitForMore(2000)
 	for _, a := range agents {
 		a.stop()
 	}
 	for name := range agents {
-		r.explains(t, name)
+		r.waitExplained(t, name)
 	}
 	if n := r.unaccounted(); n != 0 {
 		t.Errorf("%d numbers are not accounted for", n)
@@ -133,8 +133,8 @@ func TestAKilledBrokerIsExplained(t *testing.T) {
 }
 
 // TestALateAgentIsExplained kills the broker while the recorder is away, and the agent
-// comes back when the broker's queue has long been stored. What is missing before that is
-// explained, and what the agent loses when it connects once more is not.
+// connects again long after the broker's queue was stored. Readings missing before that are explained;
+// readings that the agent loses at a later connection are not.
 func TestALateAgentIsExplained(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)
@@ -151,7 +151,7 @@ func TestALateAgentIsExplained(t *testing.T) {
 	r.kill()
 	late := publisher(t, addr, "porch")
 	publishNumbers(t, late, 2, 500)
-	broker.saves(`"seq":500,`)
+	broker.waitSaved(`"seq":500,`)
 	publishNumbers(t, late, 501, 510) // the broker does not save these
 	broker.kill()
 	broker.start()
@@ -160,7 +160,7 @@ func TestALateAgentIsExplained(t *testing.T) {
 	stored(500)
 	publishNumbers(t, publisher(t, addr, "porch"), 511, 520)
 	stored(510)
-	r.explains(t, "porch")
+	r.waitExplained(t, "porch")
 	publishNumbers(t, publisher(t, addr, "porch"), 528, 530) // the agent has lost seven
 	stored(513)
 	out, status := r.output("verify", "porch")
@@ -188,19 +188,19 @@ func TestAFullQueueIsExplained(t *testing.T) {
 	}
 }
 
-// fullQueue runs a broker with a configuration. counted: the recorder may read its count.
+// fullQueue runs a broker with a configuration. counted: the recorder can read its count of drops.
 func fullQueue(t *testing.T, conf string, counted bool) {
 	addr := freeAddr(t)
 	startMosquitto(t, addr, "max_queued_messages 100\n"+conf)
 	r := startRecorder(t, addr, "batch: {size: 10}\n")
-	last := r.floods(publisher(t, addr, "porch"), counted)
+	last := r.flood(publisher(t, addr, "porch"), counted)
 	lost := last - r.count("SELECT count(*) FROM reading")
 	if lost < 300 {
 		t.Errorf("the broker dropped %d of %d readings, want most of 500", lost, last)
 	}
 	said := fmt.Sprintf("not explained: %d\n", lost)
 	if counted {
-		r.explains(t, "porch")
+		r.waitExplained(t, "porch")
 		said = fmt.Sprintf("lost by the broker (dropped): %d:", lost)
 	}
 	out, status := r.output("verify", "porch")
@@ -212,12 +212,12 @@ func fullQueue(t *testing.T, conf string, counted bool) {
 	}
 }
 
-// floods stops the recorder while 500 readings are published, and returns the number of a
-// later one that is stored. counted: the broker has told before what it had dropped.
-func (r *recorder) floods(c mqtt.Client, counted bool) (last int) {
+// flood stops the recorder while 500 readings are published, and returns the number of a
+// later one that is stored. counted: the broker has published its count of drops before.
+func (r *recorder) flood(c mqtt.Client, counted bool) (last int) {
 	r.t.Helper()
 	if counted {
-		untilCounted(r.t, c)
+		waitCounted(r.t, c)
 	}
 	reached := func(n int) bool { return r.count("SELECT coalesce(max(last_seq), 0) FROM sequence") >= n }
 	publishNumbers(r.t, c, 1, 1)
@@ -225,7 +225,7 @@ func (r *recorder) floods(c mqtt.Client, counted bool) (last int) {
 	r.cmd.Process.Signal(syscall.SIGSTOP)
 	publishMore(r.t, c, 2, 501)
 	r.cmd.Process.Signal(syscall.SIGCONT)
-	// While the queue is still full, this is dropped, too: now and then there is another.
+	// While the queue is still full, this message is dropped, too: publish another one repeatedly.
 	last = 501
 	calls := 0
 	eventually(r.t, "a later reading is stored", func() bool {
@@ -238,9 +238,9 @@ func (r *recorder) floods(c mqtt.Client, counted bool) (last int) {
 	return last
 }
 
-// untilCounted waits until Mosquitto has published twice what it has dropped: the recorder, which
+// waitCounted waits until Mosquitto has published twice what it has dropped: the recorder, which
 // has subscribed before, has the first.
-func untilCounted(t *testing.T, c mqtt.Client) {
+func waitCounted(t *testing.T, c mqtt.Client) {
 	t.Helper()
 	uptimes := make(chan struct{}, 100)
 	tok := c.Subscribe("$SYS/broker/uptime", 1, func(mqtt.Client, mqtt.Message) { uptimes <- struct{}{} })
@@ -256,7 +256,7 @@ func untilCounted(t *testing.T, c mqtt.Client) {
 	}
 }
 
-// publishNumbers publishes as an agent does that has just connected: its status, and
+// publishNumbers publishes like an agent that has just connected: its status, and
 // readings of a boot with the numbers from to to.
 func publishNumbers(t *testing.T, c mqtt.Client, from, to int) {
 	t.Helper()
@@ -264,7 +264,7 @@ func publishNumbers(t *testing.T, c mqtt.Client, from, to int) {
 	publishMore(t, c, from, to)
 }
 
-// publishMore publishes readings as an agent does that stays connected.
+// publishMore publishes readings like an agent that stays connected.
 func publishMore(t *testing.T, c mqtt.Client, from, to int) {
 	t.Helper()
 	for seq := from; seq <= to; seq++ {
@@ -280,8 +280,8 @@ func publish(t *testing.T, c mqtt.Client, topic string, retained bool, payload s
 	}
 }
 
-// saves makes Mosquitto save what it has, and waits until a text is in its file.
-func (p *program) saves(text string) {
+// waitSaved makes Mosquitto save what it has, and waits until a text is in its file.
+func (p *program) waitSaved(text string) {
 	p.t.Helper()
 	eventually(p.t, "Mosquitto saves "+text, func() bool {
 		p.cmd.Process.Signal(syscall.SIGUSR1)

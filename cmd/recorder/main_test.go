@@ -31,8 +31,8 @@ func TestCommandLine(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata"})
 }
 
-// eventually waits until something is true. It fails the test after two minutes,
-// which a machine under heavy load needs.
+// eventually waits until a condition is true. It fails the test after two minutes, which is long enough
+// for a machine under heavy load.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
@@ -51,7 +51,7 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// A program is one that a test starts, kills and starts again.
+// A program is a process that a test starts, kills and restarts.
 type program struct {
 	t    *testing.T
 	make func() *exec.Cmd
@@ -70,12 +70,12 @@ func (p *program) start() {
 	}
 }
 
-// kill ends the program with SIGKILL; stop with SIGTERM, and it must end in order.
+// kill ends the program with SIGKILL. stop sends SIGTERM, and the program must exit with status 0.
 func (p *program) kill() { p.cmd.Process.Kill(); p.cmd.Wait() }
-func (p *program) stop() { p.t.Helper(); p.endsAt(syscall.SIGTERM) }
+func (p *program) stop() { p.t.Helper(); p.stopWith(syscall.SIGTERM) }
 
-// endsAt sends a signal at which the program must end in order.
-func (p *program) endsAt(s syscall.Signal) {
+// stopWith sends a signal, after which the program must exit with status 0.
+func (p *program) stopWith(s syscall.Signal) {
 	p.t.Helper()
 	p.cmd.Process.Signal(s)
 	if err := p.cmd.Wait(); err != nil {
@@ -104,7 +104,7 @@ func startMosquitto(t *testing.T, addr, extra string) *program {
 	return m
 }
 
-// waitFor waits until somebody listens.
+// waitFor waits until a server accepts connections.
 func waitFor(t *testing.T, addr string) {
 	t.Helper()
 	eventually(t, "the broker listens", func() bool {
@@ -122,13 +122,13 @@ type recorder struct {
 	conf, database string
 }
 
-// startRecorder starts one with a new SQLite file. extra is added to its file.
+// startRecorder starts a recorder with a new SQLite file. extra is added to its configuration.
 func startRecorder(t *testing.T, addr, extra string) *recorder {
 	t.Helper()
 	return startRecorderWith(t, addr, "sqlite:"+filepath.Join(t.TempDir(), "history.db"), extra)
 }
 
-// startRecorderWith starts one with a database, and waits until it is connected.
+// startRecorderWith starts a recorder with a database, and waits until it is connected.
 func startRecorderWith(t *testing.T, addr, database, extra string) *recorder {
 	t.Helper()
 	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\n%s", addr, extra)
@@ -142,7 +142,7 @@ func startRecorderWith(t *testing.T, addr, database, extra string) *recorder {
 	return r
 }
 
-// newRecorder writes the file of one; text is all of it but the database.
+// newRecorder writes a configuration; text is all of it except the database.
 func newRecorder(t *testing.T, database, text string) *recorder {
 	t.Helper()
 	r := &recorder{conf: filepath.Join(t.TempDir(), "recorder.yaml"), database: database}
@@ -154,7 +154,7 @@ func newRecorder(t *testing.T, database, text string) *recorder {
 	return r
 }
 
-// command is a command of the recorder with its file.
+// command returns a command of the recorder with its configuration.
 func (r *recorder) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], append(args, "-c", r.conf)...)
 	cmd.Env = append(os.Environ(), recorderEnv+"=1")
@@ -177,9 +177,9 @@ func (r *recorder) output(args ...string) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// explains waits until verify explains every hole of a device. If it does not, the test
-// fails with what it says.
-func (r *recorder) explains(t *testing.T, device string) {
+// waitExplained waits until verify explains every gap of a device, or fails the test with the output of
+// verify.
+func (r *recorder) waitExplained(t *testing.T, device string) {
 	t.Helper()
 	said, status := "", -1
 	defer func() { t.Logf("verify %s: status %d\n%s", device, status, said) }()
@@ -210,7 +210,7 @@ func (r *recorder) count(query string, args ...any) (n int) {
 	return n
 }
 
-// counters are the counters of the database, as text.
+// counters returns the counters of the database as text.
 func (r *recorder) counters() string {
 	var b strings.Builder
 	for _, name := range []string{"stored", "duplicates", "improved", "events", "quarantined", "refused"} {

@@ -66,7 +66,7 @@ cluster: {name: history, listen: "%s", routes: ["nats://%s"]}
 }
 
 // patience is how long a cluster may take to elect leaders and to catch up: on a machine
-// under heavy load the servers miss their own deadlines, and begin again.
+// under heavy load the servers miss their own deadlines, and start again.
 const patience = 5 * time.Minute
 
 // healthy waits until each server has caught up with the others.
@@ -93,8 +93,8 @@ func (c *natsCluster) healthy() {
 }
 
 // TestANATSClusterLosesNothing kills each server of a cluster in turn, and each of two
-// recorders that share one consumer. Two servers of three live at any time: so nothing
-// may be missing, and nothing may be there twice.
+// recorders that share one consumer. At any time two of three servers run, so nothing may be missing
+// or stored twice.
 func TestANATSClusterLosesNothing(t *testing.T) {
 	if !proving {
 		t.Skip("needs a nats-server, which build/prove builds")
@@ -122,27 +122,27 @@ func TestANATSClusterLosesNothing(t *testing.T) {
 	agents := startAgents(t, 4, cluster.mqtt[:]...)
 	t.Cleanup(func() {
 		if t.Failed() {
-			cluster.look(group[0])
+			cluster.logMissing(group[0])
 		}
 	})
 	kills := 0
 	for end := time.Now().Add(length); time.Now().Before(end) || kills < len(cluster.servers); kills++ {
-		group[0].goesOn(300)
+		group[0].waitForMoreOnNATS(300)
 		victim := cluster.servers[kills%len(cluster.servers)]
 		victim.kill()
-		group[0].goesOn(300) // with two servers of three
+		group[0].waitForMoreOnNATS(300) // with two servers of three
 		victim.start()
 		cluster.healthy()
 		group[kills%2].kill()
-		group[0].goesOn(300)
+		group[0].waitForMoreOnNATS(300)
 		group[kills%2].start()
 	}
-	group[0].goesOn(1000)
+	group[0].waitForMoreOnNATS(1000)
 	for _, a := range agents {
 		a.stop()
 	}
-	// An agent whose test message does not come back in time declares what it sent as
-	// unproven, though all of it may have arrived: so rows are compared, not declarations.
+	// If its canary does not come back in time, an agent declares its messages unproven, even if all
+	// have arrived. So the test compares rows, not declarations.
 	group[0].catchUp()
 	twice := group[0].count("SELECT count(*) - count(DISTINCT (stream_id, boot, seq)) FROM reading")
 	rows := group[0].count("SELECT count(*) FROM reading")
@@ -153,8 +153,8 @@ func TestANATSClusterLosesNothing(t *testing.T) {
 		group[0].counters())
 }
 
-// goesOn waits until so many more readings are stored.
-func (r *recorder) goesOn(by int) {
+// waitForMoreOnNATS is waitForMore with patience as its limit.
+func (r *recorder) waitForMoreOnNATS(by int) {
 	r.t.Helper()
 	const stored = "SELECT value FROM counter WHERE name = 'stored'"
 	from := r.count(stored)
@@ -172,7 +172,7 @@ func published(t *testing.T, token mqtt.Token) {
 	}
 }
 
-// catchUp waits until each number is in the table, as long as more of them come.
+// catchUp waits until each number is in the table. It gives up if no more of them arrive.
 func (r *recorder) catchUp() {
 	r.t.Helper()
 	const missing = `SELECT 1 + (SELECT sum(last_seq) FROM sequence) - (SELECT count(*) FROM reading)`
@@ -189,9 +189,9 @@ func (r *recorder) catchUp() {
 	r.t.Fatalf("%d numbers are missing, and none has come for %v", last-1, patience)
 }
 
-// look logs what the consumer has left, and of some missing readings whether the stream
-// has them: then the recorders have not stored them. Else the cluster has lost them.
-func (c *natsCluster) look(r *recorder) {
+// logMissing logs what the consumer has left, and whether the stream has some of the missing readings:
+// if so, the recorders have not stored them; if not, the cluster has lost them.
+func (c *natsCluster) logMissing(r *recorder) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	nc, err := nats.Connect("nats://" + strings.Join(c.clients[:], ",nats://"))

@@ -15,8 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
 )
 
-// TestTLSAndAPassword connects as most sites do, and says what is wrong with a password
-// that the broker refuses.
+// TestTLSAndAPassword connects with TLS and a password, and checks the message for a wrong password.
 func TestTLSAndAPassword(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -57,5 +56,5 @@ func TestTLSAndAPassword(t *testing.T) {
 	if strings.Contains(r.err.String(), "s3cret") {
 		t.Error("the password is in the log")
 	}
-	r.endsAt(syscall.SIGHUP) // its terminal was closed
+	r.stopWith(syscall.SIGHUP) // its terminal was closed
 }

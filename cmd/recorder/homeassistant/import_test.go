@@ -26,10 +26,10 @@ var day = time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
 // (2025-10-16), as 2026.11 demands it. It keeps what was imported.
 type fake struct {
 	t      *testing.T
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	lastID int
 	hours  map[string]map[string]hour // by statistic and start
-	count  int                        // hours that came, again and again
+	count  int                        // imported hours, repeated ones included
 }
 
 const goodToken = "eyJ0eXAi"
@@ -85,7 +85,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer takes one command. A problem is what Home Assistant would refuse it for.
+// answer handles one command. problem says why Home Assistant would refuse it.
 func (f *fake) answer(text []byte) (id int, result json.RawMessage, problem string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +112,7 @@ func (f *fake) answer(text []byte) (id int, result json.RawMessage, problem stri
 	return id, nil, "unknown command"
 }
 
-// only says which fields are missing or too many.
+// only says which fields are missing or unexpected.
 func only(m map[string]json.RawMessage, want ...string) string {
 	for name := range m {
 		if !slices.Contains(want, name) {
@@ -127,7 +127,7 @@ func only(m map[string]json.RawMessage, want ...string) string {
 	return ""
 }
 
-// imported checks and keeps statistics.
+// imported checks and stores statistics.
 func (f *fake) imported(about, stats json.RawMessage) string {
 	var fields map[string]json.RawMessage
 	var m statistic
@@ -167,7 +167,7 @@ func (f *fake) imported(about, stats json.RawMessage) string {
 	return ""
 }
 
-// recorded is a store with readings of porch, in the hours of day: late ones, and others.
+// recorded returns a store with readings of porch in the hours of day, late ones and others.
 func recorded(t *testing.T) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{Database: "sqlite:" + filepath.Join(t.TempDir(), "h.db"),

@@ -12,8 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
 )
 
-// TestDropCountIsFollowed: only what grows while a connection lasts is counted, and
-// only once.
+// TestDropCountIsFollowed: only growth during a connection counts, and only once.
 func TestDropCountIsFollowed(t *testing.T) {
 	live, retained, again := subscribe.Message{}, subscribe.Message{Retained: true}, subscribe.Message{Duplicate: true}
 	const minute = 60_000
@@ -44,7 +43,7 @@ func TestDropCountIsFollowed(t *testing.T) {
 	}
 }
 
-// TestDroppedMessagesAreWarnedOfRarely: the sum is in the next warning.
+// TestDroppedMessagesAreWarnedOfRarely: the next warning has the sum.
 func TestDroppedMessagesAreWarnedOfRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text strings.Builder
@@ -61,8 +60,8 @@ func TestDroppedMessagesAreWarnedOfRarely(t *testing.T) {
 	})
 }
 
-// TestOptionalFilterIsRequestedThreeTimesIfTheBrokerDisconnects: some brokers do so in place of a
-// refusal.
+// TestOptionalFilterIsRequestedThreeTimesIfTheBrokerDisconnects: some brokers disconnect in
+// place of a refusal.
 func TestOptionalFilterIsRequestedThreeTimesIfTheBrokerDisconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}

@@ -133,7 +133,7 @@ func running(t *testing.T, s *sink, o Options) (connections chan *broker, stop f
 	}
 }
 
-// accepted answers CONNECT and SUBSCRIBE. resumed: there is a session.
+// accepted answers CONNECT and SUBSCRIBE. resumed: the broker has a session.
 func accepted(t *testing.T, b *broker, resumed byte) *broker {
 	t.Helper()
 	b.answer(t, 1, []byte{0x20, 3, resumed, 0, 0})
@@ -194,7 +194,7 @@ func TestReadMessagesAreStoredIfTheBrokerDies(t *testing.T) {
 	})
 }
 
-// TestBusyStoreBlocksTheReader: what waits is bounded, and pings go on.
+// TestBusyStoreBlocksTheReader: the number of waiting messages is bounded, and pings continue.
 func TestBusyStoreBlocksTheReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{fails: 1 << 30}
@@ -252,8 +252,8 @@ func TestBusyStoreBlocksTheReader(t *testing.T) {
 }
 
 // TestPaceLearnsASmallWindow: a broker that sends 20 messages and waits for
-// their acknowledgements must not wait for the age of a batch each time, and one that
-// sends more is not taken for it.
+// their acknowledgements must not wait for the age of a batch each time. A broker that sends more must
+// not be mistaken for one.
 func TestPaceLearnsASmallWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
@@ -284,7 +284,7 @@ func TestPaceLearnsASmallWindow(t *testing.T) {
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("%d readings in windows of %d took %v", n, window, took)
 		}
-		// Ten a second, one by one: a commit a second.
+		// Ten readings a second: one commit a second.
 		s.mu.Lock()
 		s.batches = nil
 		s.mu.Unlock()

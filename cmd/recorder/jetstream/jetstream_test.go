@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
 )
 
-// subject is what nats-server 2.15 makes of a topic, by its documentation: "/" becomes
-// ".", "." becomes "//", and a "/" without a name beside it is kept beside its ".".
+// subject returns the subject of a topic, by the documentation of nats-server 2.15: "/" becomes ".", "."
+// becomes "//", and an empty level becomes "/".
 func subject(topic string) string {
 	var b strings.Builder
 	for i, c := range topic {
@@ -46,7 +46,7 @@ func TestTopicsOfTheDocumentation(t *testing.T) {
 }
 
 // FuzzTopic: the topic of any subject has no "$MQTT" left and is not longer than it,
-// and the topics that agents use come back as they were.
+// and the topics of agents are converted back without a change.
 func FuzzTopic(f *testing.F) {
 	for _, seed := range []string{"porch/door", "porch/agent/event", "store.12/a.b", "/", "a/", "..", "./.", "ä/ö"} {
 		f.Add(seed)

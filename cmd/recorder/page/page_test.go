@@ -131,7 +131,7 @@ func TestStreamHasBucketsLateReadingsAndGaps(t *testing.T) {
 	if len(got.Alarms) != 2 || got.Alarms[0] != (alarm{start + 3000, "alarm"}) || got.Alarms[1].State != "ok" {
 		t.Errorf("alarms %+v", got.Alarms)
 	}
-	// The same in RFC 3339, and behind the gap.
+	// The same times in RFC 3339, and after the gap.
 	text := time.UnixMilli(start + 8000).UTC().Format(time.RFC3339)
 	got = decoded[series](t, s, "/api/devices/porch/streams/hum?from="+text+"&to="+fmt.Sprint(start+9000))
 	// An alarm that began before the range.
@@ -242,7 +242,7 @@ func TestTheWidthKeepsTheBounds(t *testing.T) {
 	}
 }
 
-// A described is what the tests read of openapi.json.
+// A described has the parts of openapi.json that the tests use.
 type described struct {
 	Paths map[string]map[string]struct {
 		Parameters []struct{ Name, In string }
@@ -390,13 +390,13 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 			t.Errorf("%s has an address of another site", path)
 		}
 	}
-	// The licence asks for its text beside the program.
+	// The licence requires that its text is included.
 	if w := ask(s, "/uplot/LICENSE"); !strings.Contains(w.Body.String(), "Leon Sorokin") {
 		t.Errorf("the licence of uPlot: %.100q", w.Body)
 	}
 }
 
-// TestServeAnswersUntilItIsStopped goes the whole way of `run`, over a socket.
+// TestServeAnswersUntilItIsStopped uses a real socket, like `run`.
 func TestServeAnswersUntilItIsStopped(t *testing.T) {
 	st := recorded(t, "").store
 	ctx, stop := context.WithCancel(t.Context())
@@ -418,7 +418,7 @@ func TestServeAnswersUntilItIsStopped(t *testing.T) {
 	}
 }
 
-// item makes what ingest makes of a message.
+// item returns the item of a message, as package ingest makes it.
 func item(t *testing.T, at int64, topic, payload string) store.Item {
 	t.Helper()
 	it := store.Item{At: at, Topic: topic, Payload: []byte(payload), Size: len(payload)}

@@ -14,7 +14,7 @@ func said(since, at, count int64) Item {
 	return Item{At: at, Message: message.Drops{Since: since, Total: at - start, Count: count}}
 }
 
-// of is a reading of another device with a number.
+// of returns a reading of another device with a number.
 func of(at int64, device string, seq int64) Item {
 	return got(at, device+"/hum", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":1}`, at, seq))
 }
@@ -94,8 +94,8 @@ func TestVerifyExplainsWhatTheBrokerSaysItDropped(t *testing.T) {
 	}
 }
 
-// TestConnectionExplainsAGapBeforeDropsDo: what a connection explains takes nothing of what
-// the broker has dropped.
+// TestConnectionExplainsAGapBeforeDropsDo: a gap that a connection explains uses none of the dropped
+// messages.
 func TestConnectionExplainsAGapBeforeDropsDo(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, of(start, "porch", 1), of(start+100, "attic", 1))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestAlarmsEventsAndLateHours asks for what a page and import-ha show of a stream.
+// TestAlarmsEventsAndLateHours checks the queries of the page and of import-ha.
 func TestAlarmsEventsAndLateHours(t *testing.T) {
 	s := opened(t)
 	const hour = int64(time.Hour / time.Millisecond)
@@ -53,8 +53,8 @@ func TestAlarmsEventsAndLateHours(t *testing.T) {
 	}
 }
 
-// What is written for an hour has all of its readings, those that retain has deleted, too, and
-// none whose hour nothing vouches for.
+// The summary of an hour includes all its readings, even those that Retain has deleted, but no unsynced
+// ones, whose hour is not known.
 func TestTheSummaryOfAnHourIsOfAllOfIt(t *testing.T) {
 	s := opened(t)
 	first := midnight

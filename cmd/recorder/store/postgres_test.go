@@ -44,13 +44,13 @@ func TestPostgreSQL(t *testing.T) {
 		t.Run(name, test)
 	}
 	t.Run("two recorders", func(t *testing.T) { twoRecorders(t, s.Database(t)) })
-	t.Run("retain beside a commit", retainBesideACommit)
+	t.Run("retain beside a commit", retainDuringCommit)
 	t.Run("encoding", anEncodingWithoutAllCharacters)
 	t.Run("durable", commitsAreDurable)
 }
 
-// commitsAreDurable opens a database whose COMMIT answers before it is on the disk: what is
-// acknowledged to the broker after it could be lost.
+// commitsAreDurable opens a database whose COMMIT returns before the data is on disk: messages that are
+// acknowledged after it could be lost.
 func commitsAreDurable(t *testing.T) {
 	for server, want := range map[string]string{"off": "on", "remote_apply": "remote_apply", "local": "local"} {
 		s := opened(t)
@@ -68,8 +68,8 @@ func commitsAreDurable(t *testing.T) {
 	}
 }
 
-// anEncodingWithoutAllCharacters opens databases that could, or could not, store each text.
-// A character that a database does not have would be refused with its batch, for ever.
+// anEncodingWithoutAllCharacters opens databases whose encoding has, or does not have, all characters. A
+// batch with a missing character would be rejected for ever.
 func anEncodingWithoutAllCharacters(t *testing.T) {
 	s := opened(t)
 	for encoding, want := range map[string]string{"UTF8": "", "SQL_ASCII": "", "LATIN1": "createdb -T template0 -E UTF8"} {
@@ -100,9 +100,9 @@ func anEncodingWithoutAllCharacters(t *testing.T) {
 	}
 }
 
-// retainBesideACommit deletes the readings of a day while a batch with another reading of it
+// retainDuringCommit deletes the readings of a day while a batch with another reading of it
 // has only begun: the hours of the day keep what they had.
-func retainBesideACommit(t *testing.T) {
+func retainDuringCommit(t *testing.T) {
 	ctx := t.Context()
 	s := opened(t)
 	commitAll(t, s, measured(midnight+1, 1, 10), measured(midnight+2, 2, 20))
@@ -129,7 +129,7 @@ func retainBesideACommit(t *testing.T) {
 		_, err := s.Retain(ctx, time.UnixMilli(midnight+day), time.Time{})
 		done <- err
 	}()
-	// Either it waits for the transaction, or it is through without it.
+	// It either waits for the transaction, or has finished without it.
 	waits := 0
 	for waits == 0 && len(done) == 0 {
 		err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "+
@@ -151,8 +151,8 @@ func retainBesideACommit(t *testing.T) {
 	}
 }
 
-// twoRecorders stores one stream with two programs that each get half of it, as a
-// shared subscription deals it out, and both get some of it twice.
+// twoRecorders stores one stream with two programs that each get half of it, as with a shared
+// subscription, and some messages twice.
 func twoRecorders(t *testing.T, database string) {
 	ctx := context.Background()
 	var stores [2]*Store

@@ -25,10 +25,10 @@ func show(t *testing.T, s *Store, r Range, width time.Duration, from int64) stri
 	return b.String()
 }
 
-// midnight is the begin of the day that the tests measure.
+// midnight is the begin of the day of the test readings.
 const midnight = start - start%day
 
-// measured is a reading with a time and a value; NaN is an error.
+// measured returns a reading with a time and a value; NaN is an error.
 func measured(ts, seq int64, value float64) Item {
 	text := fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":%v}`, ts, seq, value)
 	if math.IsNaN(value) {

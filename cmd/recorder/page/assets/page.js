@@ -58,7 +58,7 @@ async function fleet() {
     table('Nodes', ['Node', 'State', 'Since', 'Last reading', 'Backlog', 'Oldest unsent', 'Clock', 'Faults', 'Missing', 'Version'], rows)];
 }
 
-// details are the fields of an event that say more than its name.
+// details returns the fields of an event except its name.
 function details(e) {
   const hidden = ['ts', 'boot', 'seq', 'event'];
   return Object.entries(e.details).filter(([name]) => !hidden.includes(name))

@@ -1,10 +1,10 @@
 -- +goose Up
--- What the broker has dropped of full queues, of all its clients. All times are Unix
--- milliseconds, UTC.
+-- Messages that the broker has dropped from full queues, for all its clients. All times are
+-- Unix milliseconds, UTC.
 CREATE TABLE broker_drop (
-    at    BIGINT NOT NULL,  -- when its number arrived, behind what it had in its queue for us
+    at    BIGINT NOT NULL,  -- when the report arrived, through the broker's queue for us
     total BIGINT NOT NULL,  -- since the broker started
-    since BIGINT NOT NULL,  -- what was published before is not in count
+    since BIGINT NOT NULL,  -- when the report before it arrived
     count BIGINT NOT NULL,
     PRIMARY KEY (at, total)
 );

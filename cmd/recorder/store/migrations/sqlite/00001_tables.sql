@@ -1,23 +1,23 @@
 -- +goose Up
 -- All times are Unix milliseconds, UTC. The tables device, stream and reading are a promise:
--- people write queries against them.
+-- users write queries against them.
 CREATE TABLE device (
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,  -- the MQTT client ID
     first_seen INTEGER NOT NULL       -- when it was registered
 );
 
--- What a device last said of itself.
+-- The latest status of each device.
 CREATE TABLE device_status (
     device_id    INTEGER PRIMARY KEY REFERENCES device (id),
     online       BOOLEAN,
-    online_since INTEGER,  -- when online changed to what it is
+    online_since INTEGER,  -- when online last changed
     version      TEXT,
     boot         TEXT,
     hardware     TEXT,
-    health_at    INTEGER,  -- of the heartbeat that the rest is from
+    health_at    INTEGER,  -- of the heartbeat with the values below
     backlog      INTEGER,
-    oldest       REAL,     -- seconds that the oldest unsent reading waits
+    oldest       REAL,     -- age of the oldest unsent reading in seconds
     dropped      INTEGER,
     clock        TEXT,
     written      INTEGER,
@@ -33,7 +33,7 @@ CREATE TABLE stream (
 
 CREATE TABLE reading (
     stream_id   INTEGER NOT NULL REFERENCES stream (id),
-    boot        TEXT,              -- NULL, as seq: a publisher without keys
+    boot        TEXT,              -- NULL, like seq, for publishers without keys
     seq         INTEGER,
     ts          INTEGER NOT NULL,  -- of the measurement
     received_at INTEGER NOT NULL,  -- of the first copy
@@ -47,7 +47,7 @@ CREATE TABLE reading (
 CREATE UNIQUE INDEX reading_key ON reading (stream_id, boot, seq);
 CREATE INDEX reading_time ON reading (stream_id, ts);
 
--- How far the numbers of a boot have come.
+-- The highest sequence number of each boot.
 CREATE TABLE sequence (
     stream_id INTEGER NOT NULL REFERENCES stream (id),
     boot      TEXT NOT NULL,
@@ -63,13 +63,13 @@ CREATE TABLE gap (
     boot       TEXT NOT NULL,
     from_seq   INTEGER NOT NULL,
     to_seq     INTEGER NOT NULL,
-    count      INTEGER NOT NULL,  -- of a declared gap it may be less than the range
+    count      INTEGER NOT NULL,  -- may be less than the range if the gap is declared
     state      TEXT NOT NULL,     -- missing, filled, declared
     why        TEXT,              -- of a declared gap: dropped, thinned, damaged, aside, unproven
     noticed_at INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,
     before_at  INTEGER,           -- when the reading before it arrived; NULL: there is none
-    after_at   INTEGER            -- when the reading behind it arrived
+    after_at   INTEGER            -- when the reading after it arrived
 );
 CREATE INDEX gap_range ON gap (stream_id, boot, from_seq);
 
@@ -85,7 +85,7 @@ CREATE TABLE event (
     UNIQUE (device_id, boot, seq)
 );
 
--- Messages that cannot be stored; the oldest are deleted beyond a number.
+-- Messages that cannot be stored; the oldest are deleted above a limit.
 CREATE TABLE quarantine (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     received_at INTEGER NOT NULL,
@@ -96,7 +96,7 @@ CREATE TABLE quarantine (
     payload     BLOB NOT NULL  -- the first 1024 bytes
 );
 
--- Boots of agents, from their births.
+-- Boots of agents, from their birth messages.
 CREATE TABLE boot (
     device_id      INTEGER NOT NULL REFERENCES device (id),
     boot           TEXT NOT NULL,
@@ -109,7 +109,7 @@ CREATE TABLE boot (
 CREATE TABLE connection (
     at      INTEGER NOT NULL,
     fresh   BOOLEAN NOT NULL,   -- the broker had no session for us
-    started BOOLEAN NOT NULL  -- the first one of this start of the recorder
+    started BOOLEAN NOT NULL  -- the first one since the recorder started
 );
 CREATE INDEX connection_at ON connection (at);
 
@@ -135,15 +135,15 @@ CREATE TABLE reading_day (
     PRIMARY KEY (stream_id, ts)
 ) WITHOUT ROWID;
 
--- Hours whose reading_hour is to be computed anew.
+-- Hours whose reading_hour must be computed again.
 CREATE TABLE dirty_hour (
     stream_id INTEGER NOT NULL,
     ts        INTEGER NOT NULL,
     PRIMARY KEY (stream_id, ts)
 ) WITHOUT ROWID;
 
--- Counts of messages by what became of them, and horizon: readings before it were
--- deleted by retain, and their hours are not computed anew.
+-- Counts of messages by outcome, and the horizon: retain has deleted the readings before it, and
+-- their hours are not computed again.
 CREATE TABLE counter (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
