@@ -62,7 +62,7 @@ func TestASensorThatWaitsForEventsIsStableAfterItWasOpenForSomeTime(t *testing.T
 	})
 }
 
-// TestMinusZeroIsPublishedAsZero: the queue's file does not tell them apart.
+// TestMinusZeroIsPublishedAsZero: the queue's file does not distinguish them.
 func TestMinusZeroIsPublishedAsZero(t *testing.T) {
 	var got []Reading
 	st := &stream{Stream: &Stream{Name: "room"}, record: func(r Reading) { got = append(got, r) }}

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Each want was worked out by hand with decimal fractions.
+// The expected values were computed by hand with decimal fractions.
 func TestCorrectionIsExactInDecimals(t *testing.T) {
 	tank := Correction{Points: []Point{{0.5, 0}, {99.1, 100}}}
 	falling := Correction{Points: []Point{{0.5, 80}, {1.5, 20}, {2.5, -10}}}
@@ -49,7 +49,7 @@ func TestCorrectionIsExactInDecimals(t *testing.T) {
 	}
 }
 
-// drawPoints is a calibration that rises or falls, of decimal fractions.
+// drawPoints draws a calibration that rises or falls, with decimal fractions.
 func drawPoints(t *rapid.T) (points []Point, side float64) {
 	side = rapid.SampledFrom([]float64{1, -1}).Draw(t, "side")
 	draw := func(name string) float64 { return float64(rapid.IntRange(1, 1e6).Draw(t, name)) / 1000 }
@@ -100,7 +100,7 @@ func TestPrecisionRoundsDecimalDigits(t *testing.T) {
 	}
 }
 
-// The model rounds with fractions, and has no binary form in between.
+// The model rounds exact fractions, without a binary form in between.
 func TestPrecisionIsHalfAUnitAway(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v, places := drawValue(t), rapid.IntRange(0, 9).Draw(t, "places")
@@ -157,7 +157,7 @@ func TestTheMedianIsTheMiddleOfTheSamplesThatDidNotFail(t *testing.T) {
 	}
 }
 
-// cutReading takes the value from a line of follow, if it is a reading.
+// cutReading returns the value in a line of follow, if it is a reading.
 func cutReading(line string) (at, value string, ok bool) {
 	at, rest, _ := strings.Cut(line, " ")
 	name, rest, _ := strings.Cut(rest, " ")

@@ -18,7 +18,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// Each want was worked out by hand with the constants of the formula. At 20 °C the
+// The expected values were computed by hand with the constants of the formula. At 20 °C the
 // saturated pressure is 611.2 * exp(352.4/263.12) = 2332.6 Pa; half of that is
 // 1166.3 / (461.5 * 293.15) = 8.62 g/m³, and condenses at 9.26 °C.
 func TestFormulas(t *testing.T) {
@@ -60,7 +60,7 @@ func TestFormulas(t *testing.T) {
 	}
 }
 
-// The dew point is never above the temperature, and the one of saturated air is it.
+// The dew point is never above the temperature, and equals it in saturated air.
 func TestTheDewPointIsBelowTheTemperature(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		temperature := float64(rapid.IntRange(-4500, 6000).Draw(t, "temperature")) / 100
@@ -187,8 +187,8 @@ func followDerived(t *testing.T, length time.Duration, scripts map[string]script
 	return lines
 }
 
-// slow is a source that takes a while to measure, so that two of one pace never answer
-// at the same time.
+// slow is a source whose measurement takes time, so that two sources with the same interval never
+// answer at the same time.
 func slow(after time.Duration, value func(since time.Duration) (float64, error)) script {
 	return func(ctx context.Context, since time.Duration) ([]Sample, error) {
 		select {
@@ -227,8 +227,8 @@ func TestDerivedStreamHasTheIntervalOfItsSlowestSource(t *testing.T) {
 	}
 }
 
-// Filters work on a derived stream as on any other, and report of the source does not
-// matter.
+// Filters work on a derived stream as on any other, and the report settings of the source have no
+// effect on it.
 func TestADerivedStreamHasFiltersOfItsOwn(t *testing.T) {
 	source := specOf("a", time.Second)
 	source.Streams[0].Filter = Filter{Report: Report{AtLeast: time.Hour}}
@@ -244,7 +244,7 @@ func TestADerivedStreamHasFiltersOfItsOwn(t *testing.T) {
 		"3s d 4 null 90.4 °C is above valid.max 50 °C", "4s d 5 4")
 }
 
-// once reports a value when it is asked for the first time, and nothing more.
+// once returns a value at the first call, and nothing later.
 func once(v float64) script {
 	asked := false
 	return func(ctx context.Context, since time.Duration) ([]Sample, error) {
@@ -307,7 +307,7 @@ func TestAReloadKeepsWhatDidNotChange(t *testing.T) {
 	changed := derivedSpec(Sum, Filter{}, Source{Stream: "c", Every: time.Second}, e)
 	got := followDerived(t, 2*time.Second, scripts,
 		[]Spec{second, first, specOf("a", time.Second), specOf("e", 0)},
-		[]Spec{second, first, corrected, specOf("e", 0)},  // a source changes, and what is derived goes on
+		[]Spec{second, first, corrected, specOf("e", 0)},  // a source changes, and the derived stream continues
 		[]Spec{changed, first, corrected, specOf("e", 0)}, // e has no new value, and its old one counts
 		[]Spec{corrected, specOf("e", 0)})
 	var values []string
@@ -337,8 +337,8 @@ func TestProgramWithoutAReaderUsesBoundedMemory(t *testing.T) {
 	}
 }
 
-// A source that said nothing for long, without a failure, is not computed with when the
-// other one comes back: b's last value is of 1s.
+// A source without new values for a long time is not used when the other one comes back: the last
+// value of b is of 1s.
 func TestStaleValueIsNotUsed(t *testing.T) {
 	const second = time.Second
 	silent := func(from, until time.Duration) script {

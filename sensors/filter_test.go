@@ -36,7 +36,7 @@ func TestImplausibleValuesAreFailedReadsWithTheValueInTheError(t *testing.T) {
 func TestJumpIsRejectedUntilTheNextReadingConfirmsIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		values []float64
-		good   string // g: believed, x: refused
+		good   string // g: accepted, x: rejected
 	}{
 		"a spike":                 {[]float64{-20, -20.5, 30, -20.4, -20}, "ggxgg"},
 		"a door that was opened":  {[]float64{-20, 2, 3, 4}, "gxgg"},
@@ -133,7 +133,7 @@ func TestSensorGivesOneReadingAfterALongPause(t *testing.T) {
 	}
 }
 
-// The model of report, in as few words as the contract's.
+// The model of report follows the documentation.
 func TestReportRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		every := time.Duration(rapid.IntRange(0, 60).Draw(t, "every")) * time.Second
@@ -179,7 +179,7 @@ func TestDecimalFractionsCompareExactly(t *testing.T) {
 	}
 }
 
-// The model keeps the whole past and asks it each time.
+// The model keeps the whole history and evaluates all of it each time.
 func TestAlarmMatchesAModelOfItsHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		below := rapid.Bool().Draw(t, "below")

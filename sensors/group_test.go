@@ -17,12 +17,12 @@ func counting() (func(context.Context) ([]Sample, error), error) {
 	return func(context.Context) ([]Sample, error) { n++; return sample(float64(n)), nil }, nil
 }
 
-// specOf is a sensor with one stream of its name, of quantity "q".
+// specOf returns a sensor with one stream of its name, of quantity "q".
 func specOf(name string, every time.Duration) Spec {
 	return Spec{Name: name, Every: every, Streams: []Stream{{Name: name, Quantity: Quantity{Name: "q"}}}}
 }
 
-// change runs a group of counting sensors with each of the lists for 10 s.
+// change runs a group of counting sensors for 10 s with each of the lists.
 func change(t *testing.T, lists ...[]Spec) *bench {
 	t.Helper()
 	b := &bench{got: map[string][]Reading{}, opened: map[string]int{}, ended: map[string]int{},
@@ -42,8 +42,8 @@ func change(t *testing.T, lists ...[]Spec) *bench {
 	return b
 }
 
-// values are those of the readings of a stream; numbered says that they are
-// numbered from 1 without a gap.
+// values returns the values of the readings of a stream; numbered reports that they are numbered from 1
+// without a gap.
 func (b *bench) values(stream string) (values []float64, numbered bool) {
 	numbered = true
 	for i, r := range b.got[stream] {
@@ -85,7 +85,7 @@ func TestChangedSensorRestartsAndKeepsItsNumbering(t *testing.T) {
 	}
 }
 
-// A limit's stream has numbers of its own.
+// The alarm stream of a limit has its own numbers.
 func TestTheNumbersOfAnAlarmGoOn(t *testing.T) {
 	spec := func(every time.Duration) []Spec {
 		s := specOf("a", every)

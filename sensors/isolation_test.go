@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// site is a few sensors on one agent, and what came of them.
+// site is a few sensors on one agent, and their readings.
 type site struct {
 	open map[string]func(context.Context) (Sensor, error)
 
@@ -26,7 +26,7 @@ type site struct {
 	events []string
 }
 
-// run runs the sensors until ctx is done. It is for the inside of a bubble.
+// run runs the sensors until ctx is done, within a synctest bubble.
 func (s *site) run(ctx context.Context, specs ...Spec) {
 	s.got = map[string][]Reading{}
 	Run(ctx, specs, Wiring{
@@ -50,12 +50,12 @@ func spec(name string, every time.Duration, w Filter) Spec {
 		Quantity: Quantity{Name: "q"}}}}
 }
 
-// part is a fake sensor that counts the calls under way.
+// part is a fake sensor that counts concurrent calls.
 type part struct {
 	next     func(context.Context) ([]Sample, error)
 	closed   atomic.Int32
-	inside   atomic.Int32 // calls under way
-	maxCalls atomic.Int32 // at one time
+	inside   atomic.Int32 // running calls
+	maxCalls atomic.Int32 // maximum of inside
 }
 
 func (p *part) enter() func() {
@@ -85,7 +85,7 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 			return m >= 10 && m < 40
 		}
 		var hung part
-		hung.next = func(context.Context) ([]Sample, error) { <-release; return sample(1), nil } // deaf to ctx
+		hung.next = func(context.Context) ([]Sample, error) { <-release; return sample(1), nil } // ignores ctx
 		s := site{open: map[string]func(context.Context) (Sensor, error){
 			"good": func(context.Context) (Sensor, error) {
 				return &part{next: func(context.Context) ([]Sample, error) { return sample(1), nil }}, nil
@@ -310,5 +310,5 @@ func TestDriverNoticesAreSentUntilTheEnd(t *testing.T) {
 			t.Error(s.events)
 		}
 	})
-	Notice(context.Background(), Event{}) // as in `holdfast read`: nobody to tell
+	Notice(context.Background(), Event{}) // as in `holdfast read`: no receiver
 }

@@ -17,7 +17,7 @@ func TestWaitingDoesNotCountAsCallTime(t *testing.T) {
 		served := Waiting(ctx)
 		time.Sleep(time.Minute)
 		served()
-		served() // once counts
+		served() // only the first call counts
 		time.Sleep(5 * time.Second)
 		if ctx.Err() != nil {
 			t.Error("ended after 9 s: ", ctx.Err())

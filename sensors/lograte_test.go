@@ -38,7 +38,7 @@ func logOf(t *testing.T, length, every time.Duration, next func(n int) ([]Sample
 	return strings.Split(strings.TrimSpace(log.String()), "\n"), events
 }
 
-// with are the lines that have a text.
+// with returns the lines that contain a text.
 func with(lines []string, text string) (found []string) {
 	for _, l := range lines {
 		if strings.Contains(l, text) {
@@ -50,7 +50,7 @@ func with(lines []string, text string) (found []string) {
 
 var timesForm = regexp.MustCompile(` times=([0-9]+) `)
 
-// counted is the sum of what the lines count.
+// counted returns the sum of the counts in the lines.
 func counted(t *testing.T, lines []string) (sum int) {
 	t.Helper()
 	for _, l := range lines {
@@ -162,7 +162,7 @@ func TestRecoveryIsReportedOnlyAfterAFault(t *testing.T) {
 	}
 }
 
-// A quantity that is broken for good does not make the others be measured sooner.
+// A quantity that always fails does not change the interval of the others.
 func TestSensorWithOneGoodQuantityKeepsItsInterval(t *testing.T) {
 	n := 0
 	logOf(t, 10*time.Minute, time.Minute, func(int) ([]Sample, error) {

@@ -31,9 +31,8 @@ func freezer(every time.Duration, w Filter) Spec {
 // said is the time of the wall clock.
 func wallTime(s clock.Stamp) time.Time { return time.UnixMilli(s.Unix) }
 
-// follow runs one sensor for less than a time and tells, by the time since the
-// start, what came of it. The
-// function is asked for each sample, by the time since the start.
+// follow runs one sensor for less than a time, and returns its readings with the time since the start.
+// The function returns each sample, by the time since the start.
 func follow(t *testing.T, length time.Duration, spec Spec,
 	next func(since time.Duration) ([]Sample, error)) (lines []string) {
 	t.Helper()

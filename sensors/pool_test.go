@@ -10,15 +10,14 @@ import (
 	"time"
 )
 
-// onGoroutine is the name of the goroutine that it is called on: "goroutine 12".
+// onGoroutine returns the name of the current goroutine: "goroutine 12".
 func onGoroutine() string {
 	stack := make([]byte, 64)
 	stack = stack[:runtime.Stack(stack, false)]
 	return string(stack[:bytes.IndexByte(stack, '[')])
 }
 
-// The next call has the goroutine of the one that has just returned, also when who waited for
-// it calls at once.
+// The next call runs on the goroutine of the one that has just returned, even if it follows at once.
 func TestCallsThatReturnShareAGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pool
@@ -38,7 +37,7 @@ func TestCallsThatReturnShareAGoroutine(t *testing.T) {
 	})
 }
 
-// A call that hangs has its goroutine for itself, and every other call one that is free.
+// A hung call keeps its goroutine; other calls run on free ones.
 func TestHungCallKeepsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pool
@@ -94,7 +93,7 @@ func TestAPoolKeepsFewGoroutinesAndNoneAfterItsEnd(t *testing.T) {
 	})
 }
 
-// A driver that ends its goroutine, as a test helper of others may, has returned.
+// A driver that calls runtime.Goexit, as a test helper may, has returned.
 func TestCallEndsIfItsGoroutineExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pool

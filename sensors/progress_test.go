@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TestOnlyDriverTimeCounts: while a sampler is in its driver nothing is
-// promised, and at any other time that it goes on.
+// TestOnlyDriverTimeCounts: the watchdog expects progress at all times except while a sampler is in its
+// driver.
 func TestOnlyDriverTimeCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last time.Duration

@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A device is a fake sensor that does what its functions say.
+// A device is a fake sensor that calls its functions.
 type device struct {
 	next   func(ctx context.Context) ([]Sample, error)
 	closed func()
@@ -24,7 +24,7 @@ type device struct {
 func (d device) Next(ctx context.Context) ([]Sample, error) { return d.next(ctx) }
 func (d device) Close() error                               { d.closed(); return nil }
 
-// A bench runs sensors and keeps their readings.
+// A bench runs sensors and stores their readings.
 type bench struct {
 	mu            sync.Mutex
 	got           map[string][]Reading

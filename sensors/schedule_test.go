@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TestAThousandSensorsHaveNoGoroutinesWhileTheyWait, and miss no tick.
+// TestAThousandSensorsHaveNoGoroutinesWhileTheyWait: and they miss no tick.
 func TestAThousandSensorsHaveNoGoroutinesWhileTheyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000
@@ -36,7 +36,7 @@ func TestAThousandSensorsHaveNoGoroutinesWhileTheyWait(t *testing.T) {
 		time.AfterFunc(30500*time.Millisecond, func() { between = runtime.NumGoroutine() })
 		s.run(ctx, specs...)
 		// Of this run there are the caller, the function that counts, the pool, and what other
-		// tests leave.
+		// tests have left.
 		if between > before+10 {
 			t.Errorf("%d goroutines between two ticks, %d without sensors", between, before)
 		}
@@ -165,7 +165,7 @@ func TestScheduleRunsEverySensor(t *testing.T) {
 }
 
 // changing runs a group with each list of sensors for so many tenths of a second. The
-// number of a sensor says what it is like.
+// number of a sensor determines its behaviour.
 func changing(t *testing.T, lists [][]int, pauses []int) {
 	var mu sync.Mutex
 	calls, inside := map[string]int{}, map[string]int{}
@@ -184,7 +184,7 @@ func changing(t *testing.T, lists [][]int, pauses []int) {
 			case 1:
 				return nil, errors.New("no acknowledge")
 			case 2:
-				<-release // deaf to ctx
+				<-release // ignores ctx
 			case 3:
 				<-time.After(300 * time.Millisecond)
 			}
@@ -233,8 +233,7 @@ func changing(t *testing.T, lists [][]int, pauses []int) {
 	}
 }
 
-// TestAScheduleThatCannotKeepUpDoesNotGrow takes turns while there is always another
-// sampler whose turn has come.
+// TestAScheduleThatCannotKeepUpDoesNotGrow takes turns while another sampler is always ready.
 func TestAScheduleThatCannotKeepUpDoesNotGrow(t *testing.T) {
 	s, w := &schedule{}, &worker{}
 	a, b := &paced{}, &paced{}

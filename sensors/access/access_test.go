@@ -46,14 +46,14 @@ type site struct {
 	*Doors
 	questions
 	online bool   // set before cards are shown
-	refuse string // why the output refuses orders; empty: it does them
+	refuse string // why the output refuses orders; empty: it accepts them
 
 	told   sync.Mutex // guards the fields below until the end of the bubble
 	orders []outputs.Order
 	events []string
 }
 
-// happened is how many orders and events there are so far.
+// happened returns the number of orders and events so far.
 func (s *site) happened() int {
 	s.told.Lock()
 	defer s.told.Unlock()
@@ -225,7 +225,7 @@ func TestAListOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// FuzzList: a file is read, or the reason does not repeat it.
+// FuzzList: a file is read, or the error does not contain its text.
 func FuzzList(f *testing.F) {
 	l := NewList()
 	line, _ := l.Line("anna", "4711")

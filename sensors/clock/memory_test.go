@@ -94,7 +94,7 @@ func TestTheSlowSourcesAnswerUntilTheyArePolledAgain(t *testing.T) {
 	}
 }
 
-// TestTimelineRecordsTheLengthOfABoot from the readings that wait of it.
+// TestTimelineRecordsTheLengthOfABoot: from its readings in the queue.
 func TestTimelineRecordsTheLengthOfABoot(t *testing.T) {
 	line := Timeline{{Kernel: "one"}, {Kernel: "two", Last: 7000}}
 	line.Observe(Stamp{Kernel: "one", Uptime: 5 * time.Second})

@@ -55,7 +55,7 @@ func TestClockIsCheckedASecondAfterItIsSet(t *testing.T) {
 }
 
 // TestClockStepSeenByAReadingIsReportedASecondLater: a machine whose kernel did not
-// tell of it.
+// announce it.
 func TestClockStepSeenByAReadingIsReportedASecondLater(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
@@ -74,8 +74,8 @@ func TestClockStepSeenByAReadingIsReportedASecondLater(t *testing.T) {
 	})
 }
 
-// TestIdleClockIsPolledSixTimesAMinute, or each second where the kernel does
-// not tell when the clock is set.
+// TestIdleClockIsPolledSixTimesAMinute: or each second if the kernel does not announce that the clock
+// was set.
 func TestIdleClockIsPolledSixTimesAMinute(t *testing.T) {
 	for want, err := range map[int]error{6: nil, 60: unix.ENOSYS} {
 		inPresent(t, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestIdleClockIsPolledSixTimesAMinute(t *testing.T) {
 	}
 }
 
-// TestPollingIsAlignedToTheClock, and none is later than without it.
+// TestPollingIsAlignedToTheClock: and no check is later than without it.
 func TestPollingIsAlignedToTheClock(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		began := time.Now()
@@ -127,7 +127,7 @@ func TestTheKernelTellsWhenTheClockIsSet(t *testing.T) {
 	go func() { ended <- awaitSet(ctx, wake) }()
 	for range 2 {
 		if !steppedUntil(t, wake) {
-			break // without the right to set the clock, awaitSet still has to end
+			break // even without the right to set the clock, awaitSet must end
 		}
 	}
 	stop()

@@ -13,17 +13,16 @@ import (
 	"time"
 )
 
-// A board is a machine whose clocks a test sets. In a bubble Go's own clock
-// tells the truth.
+// A board is a machine whose clocks a test sets. In a bubble Go's own clock is the true time.
 type board struct {
 	clockSource
-	wrong  time.Duration // the wall clock less the truth
+	wrong  time.Duration // error of the wall clock
 	says   Quality
 	booted time.Time
 	set    chan struct{} // the wall clock was set
 }
 
-// newBoard is switched on now, with a wall clock that is wrong.
+// newBoard returns a board that is switched on now, with a wrong wall clock.
 func newBoard(kernel string, wrong time.Duration, says Quality) *board {
 	b := &board{wrong: wrong, says: says, booted: time.Now(), set: make(chan struct{})}
 	b.clockSource = clockSource{
@@ -56,7 +55,7 @@ func inPresent(t *testing.T, do func(t *testing.T)) {
 	})
 }
 
-// off is how far a stamp is from the truth.
+// off returns the error of a stamp.
 func off(at Stamp, truth time.Time) time.Duration {
 	return time.UnixMilli(at.Unix).Sub(truth).Abs()
 }
@@ -116,7 +115,7 @@ func TestSuspendedTimeCountsAsUptime(t *testing.T) {
 		b := newBoard("aaaaaaaa", -30*24*time.Hour, Unsynced)
 		k := newTimekeeper(TrustAuto, b.clockSource)
 		early, truth := k.Now(), time.Now()
-		time.Sleep(8 * time.Hour) // uptime goes on while the machine sleeps, and Go's own clock does not
+		time.Sleep(8 * time.Hour) // uptime continues while the machine sleeps, but Go's own clock does not
 		b.sync()
 		k.Now()
 		if got := k.Resolve(early); off(got, truth) > time.Second {
@@ -165,7 +164,7 @@ func TestClockStepIsReported(t *testing.T) {
 	}
 }
 
-// TestSlewIsNotAStep: a clock that is 500 ppm off is set right bit by bit.
+// TestSlewIsNotAStep: a clock with an error of 500 ppm is slewed.
 func TestSlewIsNotAStep(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
@@ -324,7 +323,7 @@ func tracking(sequence uint32, leap uint16, correction uint32) []byte {
 	return b
 }
 
-// chronyd answers one question after the other, and returns its address.
+// chronyd starts a server that answers requests, and returns its address.
 func chronyd(t *testing.T, leap uint16, correction uint32) string {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -35,8 +35,7 @@ func at(ms int) time.Time { return time.UnixMilli(int64(ms)) }
 // changed reports whether there is an edge at a millisecond.
 func (p pattern) changed(ms int) bool { return ms > 0 && p[ms] != p[ms-1] }
 
-// edges is, for each millisecond, when the last edge was until then; 0 before
-// the first.
+// edges returns, for each millisecond, the time of the last edge; 0 before the first one.
 func (p pattern) edges() []int {
 	last := make([]int, len(p))
 	for ms := 1; ms < len(p); ms++ {
@@ -99,7 +98,7 @@ func (p pattern) run(mode Mode, quiet int) (got []string, d *debounce) {
 }
 
 // TestDebounceMatchesAModel compares 10,000 patterns in both modes with a
-// model that knows the rules and not the debounce.
+// model that implements the documented rules independently.
 func TestDebounceMatchesAModel(t *testing.T) {
 	swallowed := 0
 	for seed := range uint64(10000) {
@@ -218,8 +217,8 @@ func TestLostEdgesCountAsActivity(t *testing.T) {
 	}
 }
 
-// FuzzWatch tells a contact anything: times that go back, lost edges, looks that
-// contradict the edges. Whatever it was, the level reported last is the true one
+// FuzzWatch gives a contact any input: times that go back, lost edges, polls that
+// contradict the edges. For any input, the level reported last is the true one
 // once the contact is quiet, readings alternate and are in order of time, and no
 // more edges count than there were.
 func FuzzWatch(f *testing.F) {

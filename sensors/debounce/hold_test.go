@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A contact that was 0 for longer than it is held, when that is noticed, is 0 now.
+// If a contact has been 0 for longer than the hold time when this is detected, its value is 0 at once.
 func TestHoldNeverEndsInThePast(t *testing.T) {
 	start := time.Now()
 	h := hold{length: time.Second}

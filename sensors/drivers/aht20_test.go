@@ -109,8 +109,8 @@ func (s *stuckAHT) tx(_ int, _ uint16, w, r []byte) error {
 	return nil
 }
 
-// A part that hangs in the middle of a measurement is recovered by the reset that
-// opening it anew sends: closing the bus does nothing for it.
+// A part that hangs in the middle of a measurement is recovered by the reset when it is opened again;
+// closing the bus has no effect.
 func TestOpenRecoversAStuckAHT(t *testing.T) {
 	for kind, idle := range ahtFrames {
 		synctest.Test(t, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestAHTRepeatedMeasurementIsRejected(t *testing.T) {
 	}
 }
 
-// A part that has measured, and stops then, is noticed at the first repetition.
+// A part that stops measuring is detected at the first repeated value.
 func TestAHTThatStopsMeasuringIsDetected(t *testing.T) {
 	for kind, frame := range ahtFrames {
 		synctest.Test(t, func(t *testing.T) {

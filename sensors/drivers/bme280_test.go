@@ -97,7 +97,7 @@ func TestBME280DataThatIsNoMeasurementIsRefused(t *testing.T) {
 	}
 }
 
-// A part that does not take the command has the data of before.
+// A part that does not receive the command has the data of the last measurement.
 func TestBME280ThatHasNotMeasuredIsRefused(t *testing.T) {
 	for want, regs := range map[string][]byte{
 		"has lost its settings (0x00 0x00":               {0, 0, 0},
@@ -114,8 +114,8 @@ func TestBME280ThatHasNotMeasuredIsRefused(t *testing.T) {
 	}
 }
 
-// What the registers hold after a reset is also what they hold at 26.46 °C: a
-// room that is steadily as warm as that must not fail.
+// The reset values of the registers also occur at 26.46 °C: a room with this temperature must not
+// cause failures.
 func TestBME280ResetValueOfOneQuantityIsAccepted(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"26.46 °C": with(3, 0x80, 0, 0), "humidity": with(6, 0x80, 0), "pressure": with(0, 0x80, 0, 0),

@@ -22,7 +22,7 @@ func TestImpossibleValueErrorHasItsUnit(t *testing.T) {
 	}
 }
 
-// A person reads 0, not -0.
+// The result is 0, not -0.
 func TestValuesAreRoundedToHundredths(t *testing.T) {
 	p, err := (&onI2C{I2C: 1, Address: 0x38}).openPart(wired(i2cfake.Reading(0)))
 	if err != nil {

@@ -35,7 +35,7 @@ type wire struct {
 
 func newWire() *wire { return &wire{rung: make(chan struct{}, 1)} }
 
-// set changes the level; an edge that is not heard is one that the hardware missed.
+// set changes the level; heard is false for an edge that the hardware missed.
 func (w *wire) set(high, heard bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -171,8 +171,8 @@ func TestReadingHasTheTimeOfTheEdge(t *testing.T) {
 	}
 }
 
-// What records an alarm may wait for the disk. Meanwhile the contact bounces: no
-// look may take its level for one that held.
+// The recording of an alarm may wait for the disk. If the contact bounces during that time, a poll must
+// not take its level for a stable one.
 func TestLateEdgesKeepTheirTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
@@ -255,8 +255,7 @@ func TestQuietContactIsPolledSixTimesAMinute(t *testing.T) {
 	})
 }
 
-// A contact as the driver meets it: levels that last for some time each, and
-// edges of which some never arrive.
+// A realistic contact: levels that last for some time each, and edges of which some are lost.
 type bounce struct {
 	Level bool
 	lasts time.Duration
@@ -314,7 +313,7 @@ func tellOf(t *testing.T, o *contactOptions, pattern []bounce) (told []float64) 
 }
 
 // noise is a line that changes 10,000 times a second, as the kernel reports it:
-// the latest 256 edges, with numbers. It is worked out when it is asked for.
+// the latest 256 edges, with numbers. They are computed on demand.
 type noise struct {
 	begun, ends time.Time
 	read        int64 // edges that were read or lost

@@ -63,9 +63,8 @@ func living() map[string]struct {
 	return all
 }
 
-// TestDeadBusGivesNoValue claims for every kind that a bus on which all
-// bytes read 0x00, or 0xff, is an error, whenever it dies: before the part is
-// opened, or after any of the transfers of opening and a measurement.
+// TestDeadBusGivesNoValue checks for every kind that a bus on which all bytes read 0x00, or 0xff, is an
+// error, at any time: before the part is opened, or after any transfer of Open and of a measurement.
 func TestDeadBusGivesNoValue(t *testing.T) {
 	parts := living()
 	for _, kind := range Kinds() {

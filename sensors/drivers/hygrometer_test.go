@@ -151,8 +151,8 @@ func TestHygrometersStopWithTheContext(t *testing.T) {
 	})
 }
 
-// Whatever a part says, with its checksums right or not, a measurement ends, and
-// is an error or within the limits.
+// For any data of a part, with right or wrong checksums, a measurement ends with an error or a value
+// within the limits.
 func FuzzHygrometers(f *testing.F) {
 	kinds := slices.Sorted(maps.Keys(hygrometers))
 	for i, kind := range kinds {

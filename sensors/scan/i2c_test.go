@@ -23,7 +23,7 @@ import (
 type fakeProber struct {
 	i2cfake.Bus
 	can   uint
-	owned uint16                  // a driver of the kernel has this address
+	owned uint16                  // a driver of the kernel uses this address
 	at    map[uint16]byte         // addresses that answer, and the byte that they return
 	fault func(addr uint16) error // in place of a missing acknowledge
 
@@ -74,7 +74,7 @@ func (s *fakeProber) Probe(addr uint16, read bool) error {
 	return syscall.ENXIO
 }
 
-// openedBy is hardware whose buses a function opens.
+// openedBy returns hardware whose buses a function opens.
 func openedBy(open func(path string) (periph.BusCloser, error)) *drivers.Hardware {
 	return &drivers.Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{OpenBus: open}}
 }

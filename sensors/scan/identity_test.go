@@ -33,8 +33,8 @@ func TestKindsAtContainsEveryKind(t *testing.T) {
 	}
 }
 
-// A kind at its default address is likelier than one that was moved there, and
-// one with fewer addresses likelier than one with more.
+// A kind with this default address comes before others, then one with fewer addresses before one with
+// more.
 func TestLikeliestKindIsFirst(t *testing.T) {
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		rank := func(kind string) int {
@@ -135,8 +135,8 @@ func TestMultiplexerKeepsItsChannels(t *testing.T) {
 	}
 }
 
-// Whatever the registers say, a part is no other kind than its address allows,
-// and is asked a few times only.
+// For any content of the registers, the kinds are those of the address or fewer, and there are only a
+// few transfers.
 func FuzzIdentity(f *testing.F) {
 	f.Add(byte(0x76), []byte{0x60})
 	f.Add(byte(0x77), []byte{0xd0, 0xd0})

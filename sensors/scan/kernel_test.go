@@ -140,7 +140,7 @@ func TestScanNamesEachDeviceSoThatItOpens(t *testing.T) {
 		bind(t, h, d.list, d.hardware, map[string]string{"name": d.name, "type": d.name,
 			"number": filepath.Base(d.list)})
 	}
-	unclear := []string{"hwmon0", "thermal_zone0", "thermal_zone1"} // they have no hardware to tell them by
+	unclear := []string{"hwmon0", "thermal_zone0", "thermal_zone1"} // they have no hardware path
 	opened := 0
 	for _, c := range []struct {
 		list kernel.List

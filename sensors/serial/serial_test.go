@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestPutDoesNotBlock, and all that was put runs, in order, before Close returns.
+// TestPutDoesNotBlock: and everything that was put runs, in order, before Close returns.
 func TestPutDoesNotBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, began := New(), time.Now()

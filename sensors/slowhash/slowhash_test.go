@@ -68,7 +68,7 @@ func TestReadFileReturnsWhileTheDiskHangs(t *testing.T) {
 	if data, err := ReadFile(ctx, path, 10); !errors.Is(err, context.Canceled) {
 		t.Errorf("%q, %v", data, err)
 	}
-	// The goroutine that reads ends, once somebody opens the other end.
+	// The goroutine that reads ends after the other end is opened.
 	other, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -203,7 +203,7 @@ func TestAContactOnAPCF8574StaysAnInputBesideAnOutput(t *testing.T) {
 	write := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x20, W: []byte{b}} }
 	read := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x20, R: []byte{b}} }
 	bus := &i2ctest.Playback{DontPanic: true, Ops: []i2ctest.IO{
-		read(0b1111_0111), write(0b1111_0110), // P0 is safe; P3 is nobody's yet, and closed
+		read(0b1111_0111), write(0b1111_0110), // P0 is safe; P3 is not open yet, and closed
 		read(0b1111_0110), write(0b1111_1110), // P3 is an input
 		read(0b1111_0110), write(0b1111_1111), // P0 is on, with the contact closed
 		read(0b1111_0111), write(0b1111_1110), // P0 is off
@@ -226,7 +226,7 @@ func TestAContactOnAPCF8574StaysAnInputBesideAnOutput(t *testing.T) {
 	}
 }
 
-// Zeros are a value of a PCF8574, and what a bus reads that is held low.
+// Zeros are a valid value of a PCF8574, but also what a bus reads that is held low.
 func TestPCF8574FailsOnABusThatIsHeldLow(t *testing.T) {
 	o := &pcf8574Options{Bus: 1, Address: 0x20, Pin: "P0"}
 	_, err := openLine(t, wired(i2cfake.Reading(0)), o, false)
@@ -235,8 +235,8 @@ func TestPCF8574FailsOnABusThatIsHeldLow(t *testing.T) {
 	}
 }
 
-// TestEachTransferMayFail has each transfer fail in turn: the error is that one, and the line
-// works again with the next call.
+// TestEachTransferMayFail makes each transfer fail in turn: the call returns its error, and the line
+// works again at the next call.
 func TestEachTransferMayFail(t *testing.T) {
 	for name, c := range map[string]struct {
 		o   Options

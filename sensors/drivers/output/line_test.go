@@ -18,7 +18,7 @@ import (
 	periph "periph.io/x/conn/v3/i2c"
 )
 
-// wired is a machine with one I2C bus.
+// wired returns a machine with one I2C bus.
 func wired(bus periph.Bus) *Hardware {
 	return NewHardware(&drivers.Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{
 		OpenBus: func(string) (periph.BusCloser, error) { return i2cfake.NoClose{Bus: bus}, nil },
@@ -34,7 +34,7 @@ func openLine(t testing.TB, h *Hardware, o Options, safe bool) (outputs.Line, er
 	return h.Open(t.Context(), outputs.Spec{Line: o, Safe: safe})
 }
 
-// must opens a line that can be opened.
+// must opens a line, or fails the test.
 func must(t testing.TB, h *Hardware, o Options, safe bool) outputs.Line {
 	t.Helper()
 	l, err := openLine(t, h, o, safe)
@@ -44,7 +44,7 @@ func must(t testing.TB, h *Hardware, o Options, safe bool) outputs.Line {
 	return l
 }
 
-// A fakePin is a GPIO line that somebody may short.
+// A fakePin is a GPIO line that may have a short circuit.
 type fakePin struct {
 	levels  []bool // what it was driven to, the request first
 	shorted bool   // to ground
@@ -86,7 +86,7 @@ func TestAGPIOLineIsRequestedWithItsSafeLevel(t *testing.T) {
 	}
 }
 
-// A line that another has is an error, and so is a pin that no chip has.
+// A line that is in use is an error, and so is a pin that no chip has.
 func TestGPIOLineErrorSaysWhy(t *testing.T) {
 	h := wired(nil)
 	h.Host.Dev = t.TempDir()
@@ -126,8 +126,8 @@ func told(t *testing.T, path, want string) {
 	t.Fatalf("the program notes %q, want %q", got, want)
 }
 
-// It runs a real shell: what a program is told at its start, and that its input ends before
-// it is ended.
+// It runs a real shell, to check the first line that a program gets, and that its input ends before the
+// program is ended.
 func TestProgramGetsOnAndOffLines(t *testing.T) {
 	note := filepath.Join(t.TempDir(), "told")
 	o := &commandOptions{Command: []string{"/bin/sh", "-c",

@@ -133,7 +133,7 @@ func TestPartsThatAreBoundInAnotherOrderKeepTheirStreams(t *testing.T) {
 	}
 }
 
-// Another part comes in the place of the only one with the name.
+// Another part takes the place of the only one with the name.
 func TestNameIsNotUsedForOtherHardware(t *testing.T) {
 	for name, c := range twoParts() {
 		if strings.HasPrefix(c.fridge, "virtual") || name == "dht" { // its nodes have names of their own

@@ -82,7 +82,7 @@ func TestMAX31865OptionsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-// Whatever the part and the options say, there is an error or a temperature that platinum has.
+// Any data and options give an error or a temperature in the range of platinum.
 func FuzzMAX31865(f *testing.F) {
 	f.Add(8192.0, 100.0, 430.0)
 	f.Add(32766.0, 10.0, 1000.0)

@@ -82,7 +82,7 @@ func TestDS18B20IsReadInCelsius(t *testing.T) {
 
 func TestPowerOnValue85IsRejected(t *testing.T) {
 	const ds18s20 = "10-000802b4a1c3"
-	// its power-on value, and also how it says a true 85
+	// its power-on value, which is also its form of a true 85 °C
 	s20PowerOn := w1File("aa 00 4b 46 ff ff 0c 10 87", "YES", 85000)
 	for _, c := range []struct {
 		name, id, file string

@@ -108,8 +108,7 @@ func TestTwentyPartsOnOneWireAreAllRead(t *testing.T) {
 	}
 }
 
-// A read that the kernel does not give back is told by those who wait for it, and
-// they are read again when it has come back.
+// If a read hangs in the kernel, the waiting parts report it. They are read again after it returns.
 func TestAPartThatHangsOnOneWireIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newW1Wire(t, 3)

@@ -1,5 +1,5 @@
-// Package i2cfake is an I2C bus for tests: it answers each transfer with a function
-// and counts. No part of the program imports it.
+// Package i2cfake has an I2C bus for tests, which answers transfers with a function and counts them. The
+// program does not import it.
 package i2cfake
 
 import (
@@ -30,7 +30,7 @@ func (b *Bus) String() string { return "fake" }
 // Close counts; the bus still answers.
 func (b *Bus) Close() error { b.Closed++; return nil }
 
-// FailAt is a bus whose nth transfer fails, counted from 0.
+// FailAt returns a bus whose nth transfer fails, counted from 0.
 func FailAt(bus i2c.Bus, n int, err error) *Bus {
 	return &Bus{Answer: func(i int, addr uint16, w, r []byte) error {
 		if i == n {
@@ -40,7 +40,7 @@ func FailAt(bus i2c.Bus, n int, err error) *Bus {
 	}}
 }
 
-// Reading is a bus on which every byte reads the same, as on one that has died.
+// Reading returns a bus on which every byte reads the same, like a dead one.
 func Reading(b byte) *Bus {
 	return &Bus{Answer: func(_ int, _ uint16, _, r []byte) error {
 		for i := range r {

@@ -22,8 +22,8 @@ const (
 	readInput     = 4
 )
 
-// A Unit is an instrument. The maps are set before it is served. An address that is not in
-// them is refused with exception 2, as is a table that is nil with exception 1.
+// A Unit is an instrument. The maps must be set before it is served. It refuses an address that is not
+// in them with exception 2, and a nil table with exception 1.
 type Unit struct {
 	ID              byte
 	Holding, Input  map[uint16]uint16
@@ -35,15 +35,15 @@ type Unit struct {
 	line    *os.File                  // the controlling end of the pseudo terminal
 }
 
-// Mangle has each answer pass through change, as it is on the wire: it may return another
-// frame, a part of it, or none. nil ends that.
+// Mangle passes the frame of each answer through change, which may return another frame, a part of it,
+// or none. nil ends that.
 func (u *Unit) Mangle(change func(frame []byte) []byte) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.mangle = change
 }
 
-// Overlap is how many requests came while another one was not answered yet.
+// Overlap returns how many requests arrived while another one was not answered yet.
 func (u *Unit) Overlap() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -168,7 +168,7 @@ func (u *Unit) changed(frame []byte) []byte {
 	return u.mangle(frame)
 }
 
-// answer is the answer to a request, without the unit's address and the checksum.
+// answer returns the answer to a request, without the unit's address and the checksum.
 func (u *Unit) answer(request []byte) []byte {
 	function, first, count := request[0], binary.BigEndian.Uint16(request[1:]), binary.BigEndian.Uint16(request[3:])
 	words, bits := u.Holding, u.Coils
@@ -203,13 +203,13 @@ func (u *Unit) answer(request []byte) []byte {
 	return []byte{function | 0x80, 1}
 }
 
-// RTU is a frame of Modbus RTU.
+// RTU returns a frame of Modbus RTU.
 func RTU(unit byte, pdu []byte) []byte {
 	frame := append([]byte{unit}, pdu...)
 	return binary.LittleEndian.AppendUint16(frame, CRC(frame))
 }
 
-// CRC is the checksum of Modbus RTU (Modbus over Serial Line V1.02, 6.2.2).
+// CRC returns the checksum of Modbus RTU (Modbus over Serial Line V1.02, 6.2.2).
 func CRC(frame []byte) uint16 {
 	crc := uint16(0xFFFF)
 	for _, b := range frame {
