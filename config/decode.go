@@ -9,20 +9,20 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxValues is how many values one file may have once its aliases are written out: a hundred
-// times what the largest site needs, and a second's work for a Pi Zero.
+// maxValues is the maximum number of values in a file with all aliases expanded: a hundred
+// times as many as the largest site needs, and a second of work for a Pi Zero.
 const maxValues = 100_000
 
-// A decoder fills structs from YAML and collects everything that is wrong, with
-// its place. The keys of a struct are its fields' yaml tags; a field without a
-// tag takes none, and an embedded struct or one tagged ",inline" lends its own.
+// A decoder fills structs from YAML and collects all errors with their positions. The keys
+// of a struct are the yaml tags of its fields; a field without a tag has no key, and an
+// embedded struct or one with the tag ",inline" adds its own keys.
 //
-// A scalar is its text: quotes and YAML's idea of its type do not matter, the
-// field that takes it says what it has to be. An absent key leaves the field as
-// it was; a key without a value is a mistake, unless a mapping belongs there.
+// A scalar is decoded from its text: quotes and YAML's types are ignored, and the type of
+// the field decides what is valid. An absent key does not change the field; a key without a
+// value is an error, unless it is a mapping.
 type decoder struct{ problems }
 
-// join is the path of a key below another.
+// join is the path of a key below another path.
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -30,22 +30,22 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// The types that value treats apart from their kinds.
+// The types that value handles separately from their kinds.
 var (
 	nodeType     = reflect.TypeFor[yaml.Node]()
 	durationType = reflect.TypeFor[time.Duration]()
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// value fills v from a node, whatever type v has: a yaml.Node takes it as it is, a
-// pointer is made, a type that unmarshals text gets the text, and the rest goes by
-// its kind. A mistake is reported and leaves v as it was, or in part.
+// value fills v from a node. A yaml.Node is copied, a pointer is allocated, a type that
+// unmarshals text gets the text, and other types are handled by their kind. An error is
+// reported and leaves v unchanged, or partly changed.
 func (d *decoder) value(n *yaml.Node, path string, v reflect.Value) {
 	n, ok := d.follow(n, path)
 	if !ok {
 		return
 	}
-	// A type that unmarshals text comes before its kind: a fileName is a string, too.
+	// A type that unmarshals text comes before its kind: a fileName is a string too.
 	switch k := v.Kind(); {
 	case v.Type() == nodeType:
 		v.Set(reflect.ValueOf(*n))
@@ -67,7 +67,7 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value) {
 	}
 }
 
-// table fills a map from any keys. The keys are not checked here.
+// table fills a map with any keys. It does not check the keys.
 func (d *decoder) table(n *yaml.Node, path string, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, e := range d.entries(n, path) {
@@ -77,9 +77,8 @@ func (d *decoder) table(n *yaml.Node, path string, v reflect.Value) {
 	}
 }
 
-// list fills a slice; its elements have the paths key[0], key[1], ... A single value
-// is rejected where a list belongs: whether it is one element or a mistake cannot be
-// known.
+// list fills a slice; its elements have the paths key[0], key[1], ... A single value is
+// rejected, because it may be one element or an error.
 func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
 		d.fail(n, path, "want a list such as [a, b], not %s", describe(n))

@@ -12,20 +12,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document parses the text down to the one mapping that it has to be. It is nil if
-// there is none, and then the reason was reported; an empty file is an empty
-// mapping. A second document is rejected: half of what is written would be ignored.
+// document parses the text, which must be a single mapping. It returns nil if it is not,
+// and the reason was reported; an empty file is an empty mapping. A second document is
+// rejected, because half of the text would be ignored.
 func (d *decoder) document(text string) *yaml.Node {
 	if wrong := firstUnreadable(text); wrong != nil {
 		d.failAt(text, *wrong)
 		return nil
 	}
-	if strings.Count(text, "\n")+strings.Count(text, ",") > maxValues { // before the library makes a node of each
+	if strings.Count(text, "\n")+strings.Count(text, ",") > maxValues { // before the library creates a node for each
 		d.failAt(text, *faultAt(0, tooMany, maxValues))
 		return nil
 	}
-	// An empty file has no key that is required: that is reported like any other
-	// mistake, at the first line.
+	// An empty file lacks required keys: that is reported like other errors, at the first line.
 	empty := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: 1, Column: 1}
 	var first, second yaml.Node
 	in := yaml.NewDecoder(strings.NewReader(anyVersion(text)))
@@ -34,7 +33,7 @@ func (d *decoder) document(text string) *yaml.Node {
 		return empty
 	}
 	if err == nil {
-		err = in.Decode(&second) // io.EOF is what it should be
+		err = in.Decode(&second) // io.EOF is expected
 	}
 	switch {
 	case err == nil:
@@ -49,10 +48,10 @@ func (d *decoder) document(text string) *yaml.Node {
 	return nil
 }
 
-// anyVersion makes a %YAML directive one that the library takes: what a
-// configuration is written in is the same in YAML 1.1 and 1.2.
+// anyVersion replaces the version in a %YAML directive by one that the library accepts: for
+// configurations YAML 1.1 and 1.2 are the same.
 func anyVersion(text string) string {
-	// Directives stand before the first line with content; comments may come between.
+	// Directives come before the first line with content; comments may be between them.
 	rest := text
 	for rest != "" {
 		line, after, _ := strings.Cut(rest, "\n")
@@ -71,19 +70,19 @@ func anyVersion(text string) string {
 // yamlVersion is the only directive that is accepted.
 var yamlVersion = regexp.MustCompile(`^%YAML 1\.[0-9]([ \r]|$)`)
 
-// position is the line and column of an offset, both from 1; the column counts
-// characters. A byte order mark takes no column: editors do not show it.
+// position is the line and column of an offset, both from 1; the column counts characters.
+// A byte order mark has no column, because editors do not show it.
 func position(text string, at int) (line, col int) {
 	before := strings.TrimPrefix(text[:at], byteOrderMark)
 	return 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
 }
 
-// syntaxFault finds what the YAML library complains about. Where a character
-// is not what it looks like, that is the reason.
+// syntaxFault finds the cause of an error of the YAML library. A character that looks like
+// another one is the cause.
 func syntaxFault(text string, err error) fault {
 	f := newFinder(text)
 	wrong := f.find()
-	if wrong == nil { // the finder knows less of YAML than the library
+	if wrong == nil { // the finder knows less YAML than the library
 		wrong = libraryFault(text, err)
 	}
 	end := wrong.at + strings.IndexByte(text[wrong.at:]+"\n", '\n')
@@ -93,11 +92,11 @@ func syntaxFault(text string, err error) fault {
 	return *wrong
 }
 
-// errorLine is how the library begins an error, if it knows the line.
+// errorLine matches the start of an error of the library, if it has a line.
 var errorLine = regexp.MustCompile(`^line (\d+): `)
 
-// libraryFault is what the library says, at the line that it names. It counts
-// the parser's lines from 0 and the scanner's from 1, and leaves out the first.
+// libraryFault is the error of the library, at its line. The library counts the parser's
+// lines from 0 and the scanner's from 1, and omits the first line.
 func libraryFault(text string, err error) *fault {
 	// Without a line the fault is at the start of the file.
 	says := strings.TrimPrefix(err.Error(), "yaml: ")
@@ -118,12 +117,12 @@ func libraryFault(text string, err error) *fault {
 	return faultAt(at, "this is not valid YAML: %s", says)
 }
 
-// explain replaces what was reported about a line that has a character which is not
-// what it looks like: that character is the reason, whatever else is wrong. A file
-// without an error keeps such characters; they may be part of a name.
+// explain replaces what was reported about a line with a character that looks like another
+// one: that character is the cause. A file without errors keeps such characters, which may
+// be part of a name.
 func (d *decoder) explain(text string) {
 	f := newFinder(text)
-	f.find() // for what it collects
+	f.find() // for the characters that it collects
 	line, at := 1, 0
 	for _, c := range f.unusual {
 		line, at = line+strings.Count(text[at:c.at], "\n"), c.at

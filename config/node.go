@@ -6,7 +6,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// resolve is the node that an alias stands for.
+// resolve returns the node that an alias refers to.
 func resolve(n *yaml.Node) *yaml.Node {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -17,12 +17,12 @@ func resolve(n *yaml.Node) *yaml.Node {
 // isNull reports whether a key has no value: nothing, ~ or null.
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
-// plainTags are those that YAML gives to what has no tag of its own. Any other was
-// written by the person, and stands for a type of another program.
+// plainTags are the tags that YAML gives to values without a tag. Other tags were written
+// by the user, for the types of another program.
 var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!null", "!!merge"}
 
-// follow resolves n, if it is something that a file may hold and there is
-// still room for it.
+// follow resolves n. ok is false if a file may not contain such a node, or if the file is
+// too large.
 func (d *decoder) follow(n *yaml.Node, path string) (*yaml.Node, bool) {
 	n = resolve(n)
 	if !slices.Contains(plainTags, n.Tag) {
@@ -34,8 +34,7 @@ func (d *decoder) follow(n *yaml.Node, path string) (*yaml.Node, bool) {
 
 const tooMany = "the file has too many values, with its aliases written out: the limit is %d"
 
-// describe names what is at n for an error, without repeating it: it may be a
-// secret.
+// describe names the type of n for an error, without its text, which may be a secret.
 func describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

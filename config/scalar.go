@@ -12,10 +12,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// scalar fills v from the text of a single value. A key without one is rejected: to
-// leave a value out and to take the default are two things.
+// scalar fills v from the text of a scalar. A key without a value is rejected: it does not
+// mean the default.
 func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value) {
-	// Quotes around the text do not matter: "17" and 17 are the same to a number.
+	// Quotes are ignored: "17" and 17 are the same number.
 	switch {
 	case isNull(n):
 		d.fail(n, path, "has no value")
@@ -28,8 +28,7 @@ func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value) {
 	}
 }
 
-// wanted says what a field accepts, for a person who wrote a list or a mapping
-// there.
+// wanted describes what a field accepts, for an error about a list or a mapping.
 func wanted(v reflect.Value) string {
 	switch k := v.Kind(); {
 	case v.Type() == durationType:
@@ -44,11 +43,11 @@ func wanted(v reflect.Value) string {
 	return "a whole number"
 }
 
-// setText sets v from a text, or says why that is not a value of its type. YAML's
-// own types do not count: yes, on, 1_000 and 0o17 are what the field makes of them.
-// It panics for a type that no configuration key has.
+// setText sets v from a text, or returns why the text is not valid for its type. YAML's own
+// types do not matter: the field decides about yes, on, 1_000 and 0o17. It panics for a
+// type that no configuration key has.
 func setText(v reflect.Value, text string) (err error) {
-	// The field's own type knows best what it accepts.
+	// The field's own type decides what it accepts.
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
 	}
@@ -61,7 +60,7 @@ func setText(v reflect.Value, text string) (err error) {
 		v.SetString(text)
 		return nil
 	case v.Kind() == reflect.Bool:
-		// Not yes, no, on and off, which YAML 1.2 has no more.
+		// Not yes, no, on and off, which are no booleans in YAML 1.2.
 		if text != "true" && text != "false" {
 			return fmt.Errorf("want true or false, not %q", text)
 		}
@@ -75,10 +74,9 @@ func setText(v reflect.Value, text string) (err error) {
 	panic("config: cannot fill a " + v.Type().String())
 }
 
-// setFloat accepts what a person calls a number: not an infinity, not a NaN, which
-// would make every comparison with a limit false.
+// setFloat accepts finite numbers: NaN would make every comparison with a limit false.
 func setFloat(v reflect.Value, text string) error {
-	// ParseFloat takes "inf" and "nan" as numbers, and returns an infinity for 1e999.
+	// ParseFloat accepts "inf" and "nan", and returns an infinity for 1e999.
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || v.OverflowFloat(f) {
 		return fmt.Errorf("want a number, not %q", text)
@@ -87,15 +85,15 @@ func setFloat(v reflect.Value, text string) error {
 	return nil
 }
 
-// setWhole takes 17 and 0x11. It does not take 021: that is 17 to YAML 1.1, 21
-// to YAML 1.2 and a riddle to the person who reads it.
+// setWhole accepts 17 and 0x11. It does not accept 021, which is 17 in YAML 1.1 and 21 in
+// YAML 1.2.
 func setWhole(v reflect.Value, text string) error {
-	// Before ParseInt, which takes a leading zero for octal.
+	// Checked before ParseInt, which treats a leading zero as octal.
 	digits := strings.TrimPrefix(text, "-")
 	if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
 		return fmt.Errorf("want a whole number without leading zeros, not %q", text)
 	}
-	i, err := strconv.ParseInt(text, 0, 64) // 0x11 is how people write an I2C address
+	i, err := strconv.ParseInt(text, 0, 64) // 0x11 is the usual form of an I2C address
 	switch {
 	case errors.Is(err, strconv.ErrRange),
 		err == nil && v.CanInt() && v.OverflowInt(i),

@@ -5,14 +5,14 @@ import (
 	"unicode/utf8"
 )
 
-// A scanner walks over the text of a file: it knows the characters of YAML and
-// where a line ends, but not what a block or a flow collection is.
+// A scanner reads the text of a file: it knows the characters of YAML and line ends, but
+// not blocks and flow collections.
 type scanner struct {
 	text    string
 	at      int             // offset of the next character, at most len(text)
-	anchors map[string]bool // names that were set before at
-	unusual []fault         // characters that are not what they look like, in the order of the text; at most one a line
-	lost    bool            // something that we do not know: nothing more can be said
+	anchors map[string]bool // names of the anchors before at
+	unusual []fault         // characters that look like others, in the order of the text; at most one per line
+	lost    bool            // unknown syntax: no fault can be found
 }
 
 // marker reports whether a document begins or ends here.
@@ -21,12 +21,12 @@ func (s *scanner) marker() bool {
 	return (strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...")) && (len(line) == 3 || isBlank(line[3]))
 }
 
-// startsLine reports whether nothing but blanks stands before an offset.
+// startsLine reports whether there are only blanks before an offset in its line.
 func (s *scanner) startsLine(at int) bool {
 	return strings.TrimRight(s.text[:at], " \t") == "" || strings.HasSuffix(strings.TrimRight(s.text[:at], " \t"), "\n")
 }
 
-// rest is what is still to be read.
+// rest is the text that is not read yet.
 func (s *scanner) rest() string { return s.text[s.at:] }
 
 // dash reports whether an entry of a block list begins here.
@@ -34,12 +34,12 @@ func (s *scanner) dash() bool {
 	return strings.HasPrefix(s.rest(), "-") && (len(s.rest()) == 1 || isBlank(s.rest()[1]))
 }
 
-// skipBlanks moves to the next character of the line that is no blank.
+// skipBlanks moves to the next character of the line that is not a blank.
 func (s *scanner) skipBlanks() {
 	s.at += len(s.rest()) - len(strings.TrimLeft(s.rest(), " \t"))
 }
 
-// skipLine moves to the begin of the next line, or to the end of the text.
+// skipLine moves to the start of the next line, or to the end of the text.
 func (s *scanner) skipLine() {
 	if i := strings.IndexByte(s.rest(), '\n'); i >= 0 {
 		s.at += i + 1
@@ -48,8 +48,7 @@ func (s *scanner) skipLine() {
 	s.at = len(s.text)
 }
 
-// endOfLine reports whether nothing but a comment is left of the line, and
-// skips it.
+// endOfLine reports whether the rest of the line is empty or a comment, and skips it.
 func (s *scanner) endOfLine() bool {
 	rest := s.rest()
 	comment := rest != "" && rest[0] == '#' && (s.at == 0 || isBlank(s.text[s.at-1]))
@@ -60,13 +59,13 @@ func (s *scanner) endOfLine() bool {
 	return true
 }
 
-// key returns the offset of the colon behind the key that begins at s.at, or
-// -1 if this is no key.
+// key returns the offset of the colon after the key that begins at s.at, or -1 if this is
+// not a key.
 func (s *scanner) key() int {
 	line, _, _ := strings.Cut(s.rest(), "\n")
 	colon := -1
 	switch {
-	case line == "", strings.IndexByte("[{#|>%@`", line[0]) >= 0: // no plain key begins so
+	case line == "", strings.IndexByte("[{#|>%@`", line[0]) >= 0: // a plain key cannot start like this
 	case line[0] == '"', line[0] == '\'':
 		colon = colonAfterQuoted(line)
 	default:
@@ -82,7 +81,7 @@ func (s *scanner) key() int {
 //
 //	password_file: !secret &name value
 //
-// and remembers the anchors. Whether a tag is accepted is the decoder's business.
+// and stores the anchors. The decoder decides whether a tag is accepted.
 func (s *scanner) properties() {
 	for s.at+1 < len(s.text) && (s.text[s.at] == '!' || s.text[s.at] == '&') && !isBlank(s.text[s.at+1]) {
 		end := s.at + strings.IndexAny(s.rest()+"\n", " \t\r\n,[]{}")
@@ -94,8 +93,8 @@ func (s *scanner) properties() {
 	}
 }
 
-// quoteIt complains about a value that begins with a character that YAML
-// reserves. It repeats nothing else of it: it may be a secret.
+// quoteIt reports a value that begins with a character that YAML reserves. It repeats only
+// this character, because the value may be a secret.
 func (s *scanner) quoteIt(at int) *fault {
 	c := s.text[at]
 	value, _, _ := strings.Cut(s.text[at:], "\n")
@@ -105,8 +104,8 @@ func (s *scanner) quoteIt(at int) *fault {
 	return faultAt(at, "a value cannot begin with %c: quote it", c)
 }
 
-// quoted reads a text in quotes, which may go on over several lines. A quote that is
-// not closed would swallow the rest of the file, so the fault is where it opens.
+// quoted reads a quoted text, which may have several lines. A quote that is not closed
+// would include the rest of the file, so the fault is at its start.
 func (s *scanner) quoted() *fault {
 	end := closingQuote(s.rest())
 	if end < 0 {
@@ -119,9 +118,8 @@ func (s *scanner) quoted() *fault {
 	return nil
 }
 
-// escapes checks the backslashes of a text between two offsets, if it is in double
-// quotes: in a Windows path or a regular expression most of them mean nothing to
-// YAML.
+// escapes checks the backslashes of a text between two offsets, if it is in double quotes:
+// in a Windows path or a regular expression most of them are not valid in YAML.
 func (s *scanner) escapes(from, to int) *fault {
 	for i := from + 1; s.text[from] == '"' && i < to-1; i++ {
 		if s.text[i] != '\\' {
@@ -139,8 +137,8 @@ func (s *scanner) escapes(from, to int) *fault {
 	return nil
 }
 
-// aliasName reads *name. The name has to be that of an anchor before it: a value
-// that merely begins with * needs quotes.
+// aliasName reads *name. The name has to be that of an earlier anchor: another value that
+// begins with * needs quotes.
 func (s *scanner) aliasName() *fault {
 	start := s.at
 	s.at += strings.IndexAny(s.rest()+"\n", " \t\r\n,[]{}")

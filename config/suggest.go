@@ -2,16 +2,16 @@ package config
 
 import "strings"
 
-// similar returns the candidate that a person most likely meant by word, or ""
-// if none is near. An abbreviation ("password" for "password_file") is near,
-// and so is one in other letters ("MQTT", "client-id").
+// similar returns the candidate that the user most likely meant by word, or "" if none is
+// similar. An abbreviation ("password" for "password_file") is similar, and so is a word in
+// other letters ("MQTT", "client-id").
 func similar(word string, candidates []string) string {
 	if len(word) > 64 {
-		return "" // no key is that long, and the work grows with the square
+		return "" // no key is that long, and the time is quadratic
 	}
 	word = strings.ReplaceAll(strings.ToLower(word), "-", "_")
-	// One mistake in a short word, up to four in a long one: beyond that the
-	// suggestion would be a guess.
+	// One error in a short word, up to four in a long one: with more the suggestion would be a
+	// guess.
 	best, nearest := "", 1+max(1, min(len(word), 12)/3)
 	for _, c := range candidates {
 		d := distance(word, c, nearest)
@@ -25,15 +25,15 @@ func similar(word string, candidates []string) string {
 	return best
 }
 
-// distance counts the letters to insert, delete, replace or swap with their
-// neighbour to make b of a (the optimal string alignment distance). It stops
-// counting at enough, which is what it returns then.
+// distance is the number of letters to insert, delete, replace or swap with their neighbour
+// to change a into b (the optimal string alignment distance). It stops at enough and then
+// returns enough.
 func distance(a, b string, enough int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= enough {
 		return enough
 	}
-	// Three rows of the table are enough: a swap looks two back.
-	var before, above []int // the rows of the last letter but one and of the last
+	// Three rows of the table are enough: a swap needs the row before the last.
+	var before, above []int // the row before the last, and the last row
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

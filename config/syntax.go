@@ -6,34 +6,33 @@ import (
 	"strings"
 )
 
-// A fault is what is wrong with the YAML of a file, and where.
+// A fault is an error in the YAML of a file, and its position.
 type fault struct {
 	at   int // offset
 	text string
 }
 
-// faultAt is a fault at an offset. The text repeats nothing that may be a secret.
+// faultAt returns a fault at an offset. The text must contain nothing that may be a secret.
 func faultAt(at int, format string, args ...any) *fault {
 	return &fault{at, fmt.Sprintf(format, args...)}
 }
 
-// A finder reads a text that the YAML library has rejected, to say what is
-// wrong and where: the library names the line where the enclosing block
-// begins, and no column. It reads the YAML that people write into a
-// configuration; where it gives up, the library's own words have to do.
+// A finder reads a text that the YAML library has rejected, to find the error and its
+// position: the library reports the line where the enclosing block begins, and no column.
+// The finder reads the YAML that users write into configurations; for other YAML the error
+// of the library is used.
 //
-// It also collects characters that look like others: they explain what is
-// wrong with a file that is valid YAML.
+// It also collects characters that look like others: they explain the errors of a file that
+// is valid YAML.
 //
-// The finder knows the blocks, its scanner the characters, and a flowReader what
-// stands in brackets.
+// The finder handles blocks, its scanner characters, and a flowReader the text in brackets.
 type finder struct {
 	scanner
-	blocks   []block // that are open, the outermost first; each is indented as far as the one before or more
-	directed bool    // a directive waits for its ---
+	blocks   []block // open blocks, the outermost first; the indentation never decreases
+	directed bool    // a directive was read, and its --- was not
 }
 
-// newFinder is a finder at the begin of a text.
+// newFinder returns a finder at the start of a text.
 func newFinder(text string) *finder {
 	return &finder{scanner: scanner{text: text, anchors: map[string]bool{}}}
 }
@@ -42,10 +41,10 @@ func newFinder(text string) *finder {
 type block struct {
 	indent int // of its entries, in spaces
 	kind   blockKind
-	has    content // of the last entry
+	has    content // content of the last entry
 	value  int     // offset of the value of the last entry
 	first  int     // offset of its first entry
-	count  int     // of its entries
+	count  int     // number of its entries
 }
 
 // took notes that an entry begins at an offset.
@@ -57,14 +56,14 @@ func (b *block) took(kind blockKind, at int) {
 	b.count++
 }
 
-// blockKind is what a block is; its first line decides.
+// blockKind is the type of a block, which its first line determines.
 type blockKind int
 
 const (
 	undecided blockKind = iota // no line was read yet
 	mapping                    // keys and values
-	list                       // entries behind dashes
-	text                       // no block, but the one value of a file
+	list                       // entries after dashes
+	text                       // no block, but the only value of a file
 )
 
 // content is what follows the last key or dash of a block.
@@ -72,11 +71,11 @@ type content int
 
 const (
 	nothing  content = iota
-	plain            // text without quotes, which may go on in the next line
+	plain            // text without quotes, which may continue on the next line
 	complete         // quoted text, a flow collection, an alias, a literal
 )
 
-// maxDepth bounds the work on a line of many dashes.
+// maxDepth limits the work on a line with many dashes.
 const maxDepth = 100
 
 // find returns the first fault, or nil.
@@ -90,9 +89,9 @@ func (f *finder) find() *fault {
 	return nil
 }
 
-// line reads a line, and those that its values go on in. Blank lines and comments
-// count for nothing; --- and ... end every block; anything else belongs to a block
-// by its indentation, which settle finds.
+// line reads a line, and the lines on which its values continue. Blank lines and comments
+// are ignored; --- and ... end every block; any other line belongs to a block by its
+// indentation, which settle finds.
 func (f *finder) line() *fault {
 	indent := len(f.rest()) - len(strings.TrimLeft(f.rest(), " "))
 	f.at += indent
@@ -118,8 +117,8 @@ func (f *finder) line() *fault {
 	return f.entry(indent)
 }
 
-// directive reads a line such as %YAML 1.2. It stands before the --- of its
-// document. Other directives than %YAML are left to the library.
+// directive reads a line such as %YAML 1.2. It comes before the --- of its document.
+// Directives other than %YAML are left to the library.
 func (f *finder) directive() *fault {
 	start := f.at
 	line, _, _ := strings.Cut(f.rest(), "\n")
@@ -131,10 +130,10 @@ func (f *finder) directive() *fault {
 	return nil
 }
 
-// settle closes the blocks that end before a line, and opens the one that
-// begins with it. It is done if the line only continues a text.
+// settle closes the blocks that end before a line, and opens the one that starts with it.
+// done is true if the line only continues a text.
 func (f *finder) settle(indent int) (wrong *fault, done bool) {
-	// before keeps the blocks that are closed here: a mistake may lie in one of them.
+	// before has the blocks that are closed here: an error may be in one of them.
 	before := f.blocks
 	for len(f.blocks) > 0 && f.top().indent > indent {
 		f.blocks = f.blocks[:len(f.blocks)-1]
@@ -160,8 +159,8 @@ func (f *finder) settle(indent int) (wrong *fault, done bool) {
 
 const unevenBlock = "indented by %d, the next line by %d: the keys of a block begin in one column"
 
-// misplaced is a line whose indentation is that of no open block. If the block
-// before it is a single entry at an odd column, the mistake is there.
+// misplaced handles a line whose indentation is that of no open block. If the block before
+// it has a single entry at an unusual column, the error is there.
 func (f *finder) misplaced(before []block, closed block, indent int) *fault {
 	if closed.count == 1 && closed.indent%2 == 1 && indent%2 == 0 {
 		return faultAt(closed.first, unevenBlock, closed.indent, indent)
@@ -174,7 +173,7 @@ func (f *finder) misplaced(before []block, closed block, indent int) *fault {
 		indent, strings.Join(slices.Compact(known), ", "))
 }
 
-// deeper is a line inside of a key that has its value.
+// deeper handles a line inside of a key that already has its value.
 func (f *finder) deeper(indent int) *fault {
 	if top := f.top(); top.count == 1 && top.indent%2 == 1 && indent%2 == 0 {
 		return faultAt(top.first, unevenBlock, top.indent, indent)
@@ -182,16 +181,16 @@ func (f *finder) deeper(indent int) *fault {
 	return faultAt(f.at, "indented more than the line above, which has its value already")
 }
 
-// sibling is a line at the indentation of the innermost block. A list may stand in
-// the column of the key that it belongs to:
+// sibling handles a line at the indentation of the innermost block. A list may be in the
+// column of its key:
 //
 //	servers:
 //	- mqtts://a
 //	- mqtts://b
 //	username: porch
 //
-// so a dash after a key without a value opens a list, and a key after such a list
-// closes it.
+// so a dash after a key without a value opens a list, and a key after such a list closes
+// it.
 func (f *finder) sibling(indent int) *fault {
 	switch dash := f.dash(); {
 	case dash && f.top().kind == mapping && f.top().has == nothing:
@@ -208,11 +207,11 @@ func (f *finder) sibling(indent int) *fault {
 	return nil
 }
 
-// continued is a line that goes on with the text of the one before, as YAML allows
-// it for a value without quotes. A line that looks like a key is a mistake there.
+// continued handles a line that continues the text of the previous line, as YAML allows for
+// a value without quotes. A line that looks like a key is an error there.
 func (f *finder) continued(indent int) (*fault, bool) {
-	// A key in the middle of a text: either the text should have been a key, or this
-	// line is indented by mistake.
+	// A key in the middle of a text: either the text should have been a key, or this line has
+	// the wrong indentation.
 	if colon := f.key(); colon >= 0 {
 		value := f.top().value
 		if strings.Contains(f.text[value:f.at], "\n") && f.startsLine(value) {
@@ -224,8 +223,8 @@ func (f *finder) continued(indent int) (*fault, bool) {
 	return nil, true
 }
 
-// noColon reports a line that should have been a key with its value: its first word
-// is shown as the key, and nothing else of it, since it may be a secret.
+// noColon reports a line that should have been a key with its value. The message has only
+// the first word as the key, because the rest may be a secret.
 func (f *finder) noColon(at int) *fault {
 	line, _, _ := strings.Cut(f.text[at:], "\n")
 	word := strings.TrimRight(line, " \t\r")
@@ -238,9 +237,9 @@ func (f *finder) noColon(at int) *fault {
 	return faultAt(at, "a key is missing: a line is a key, a colon and a value")
 }
 
-// entry reads what stands at f.at: a dash, a key or a text. The innermost block is
-// the one that it belongs to. A key in the form "? key" is legal YAML that nobody
-// writes into a configuration; there the finder gives up.
+// entry reads what is at f.at: a dash, a key or a text. It belongs to the innermost block.
+// A key in the form "? key" is valid YAML that nobody uses in a configuration; the finder
+// stops there.
 func (f *finder) entry(indent int) *fault {
 	if f.dash() {
 		f.top().took(list, f.at)
@@ -254,7 +253,7 @@ func (f *finder) entry(indent int) *fault {
 	switch {
 	case colon < 0 && f.top().kind == mapping:
 		return f.noColon(f.at)
-	case colon < 0 && len(f.blocks) > 1: // the value of the key above
+	case colon < 0 && len(f.blocks) > 1: // value of the key above
 		f.blocks = f.blocks[:len(f.blocks)-1]
 		return f.value()
 	case colon < 0:
@@ -270,8 +269,8 @@ func (f *finder) entry(indent int) *fault {
 	f.collectUnusual(f.at, colon)
 	key := f.at
 	f.at = colon + 1
-	// "kind:contact, gpio: 17" is one key with a second colon to YAML; the missing
-	// space is what the person has to see.
+	// "kind:contact, gpio: 17" is one key with a second colon in YAML; the error is the missing
+	// space.
 	wrong := f.value()
 	if wrong == nil {
 		return nil
@@ -279,7 +278,7 @@ func (f *finder) entry(indent int) *fault {
 	if word := glued(f.text[key:colon]); word != "" {
 		return faultAt(key, noBlank, word+": ")
 	}
-	// So is "door {kind: contact, gpio: 17}" one key.
+	// "door {kind: contact, gpio: 17}" is also one key.
 	if word, _, found := strings.Cut(f.text[key:colon], " {"); found && isWord(word) {
 		return faultAt(key, noColon, word+": ")
 	}
@@ -310,10 +309,9 @@ func (f *finder) dashed(indent int) *fault {
 	return f.value()
 }
 
-// top is the innermost open block, of which there is at least one while a line is
-// read.
+// top is the innermost open block. While a line is read there is at least one.
 func (f *finder) top() *block { return &f.blocks[len(f.blocks)-1] }
 
-// isBlank reports whether a character separates words. All of them are one byte, so
-// a text may be walked through by bytes.
+// isBlank reports whether a character separates words. All of them have one byte, so a text
+// can be scanned by bytes.
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -5,17 +5,17 @@ import (
 	"unicode"
 )
 
-// A bracket is an open flow collection and what its current entry has.
+// A bracket is an open flow collection and the state of its current entry.
 type bracket struct {
 	at    int  // offset of the bracket
-	begun bool // the entry has anything
-	colon bool // its key has come
-	ended bool // a value is complete: a comma or the closing bracket follows
+	begun bool // the entry is not empty
+	colon bool // the colon after its key was read
+	ended bool // a value is complete: a comma or the closing bracket has to follow
 	value int  // offset of the last value
-	words bool // which is text without quotes
+	words bool // the last value is text without quotes
 }
 
-// newEntry forgets the entry before a comma.
+// newEntry resets the state after a comma.
 func (b *bracket) newEntry() { *b = bracket{at: b.at} }
 
 // took notes a value.
@@ -23,21 +23,20 @@ func (b *bracket) took(at int, words bool) {
 	b.begun, b.ended, b.value, b.words = true, true, at, words
 }
 
-// A flowReader reads one flow collection, with all that are inside of it.
+// A flowReader reads one flow collection, including nested ones.
 type flowReader struct {
 	*scanner
-	indent int // of the block around it: a key there ends the collection, which was not closed
+	indent int // indentation of the block around it: a key there means that the collection is not closed
 }
 
-// flow reads a collection in brackets, to the bracket that closes it.
+// flow reads a collection in brackets, up to the closing bracket.
 func (f *finder) flow() *fault {
 	r := flowReader{&f.scanner, f.top().indent}
 	return r.read()
 }
 
-// read reads from an opening bracket to the one that closes it. All that are open
-// are in a list, the outermost first: recursion would go as deep as the file
-// says.
+// read reads from an opening bracket to its closing one. Open brackets are in a list, the
+// outermost first, because the depth of a recursion would depend on the file.
 func (r *flowReader) read() *fault {
 	open := []*bracket{{at: r.at}}
 	r.at++
@@ -45,7 +44,7 @@ func (r *flowReader) read() *fault {
 		if wrong := r.blanks(open); wrong != nil {
 			return wrong
 		}
-		// At the end of the file the innermost bracket is the one to close.
+		// At the end of the file the innermost bracket has to be closed.
 		top := open[len(open)-1]
 		if r.at >= len(r.text) {
 			return faultAt(top.at, "this %c is not closed", r.text[top.at])
@@ -56,14 +55,14 @@ func (r *flowReader) read() *fault {
 			if (c == ']') != (r.text[top.at] == '[') {
 				return faultAt(r.at, "this %c does not close the %c before it", c, r.text[top.at])
 			}
-			// What is closed is a value of the collection around it.
+			// The closed collection is a value of the collection around it.
 			open = open[:len(open)-1]
 			if len(open) > 0 {
 				open[len(open)-1].took(top.at, false)
 			}
 			r.at++
 		case '[', '{':
-			// [a [b]]: between two values there is a comma, between key and value a colon.
+			// [a [b]]: between two values there must be a comma, between key and value a colon.
 			if top.ended {
 				return r.noComma(top)
 			}
@@ -79,15 +78,15 @@ func (r *flowReader) read() *fault {
 	return nil
 }
 
-// blanks skips blanks, comments and line ends. A line that is a key of the
-// block around the brackets is not inside of them.
+// blanks skips blanks, comments and line ends. A line that is a key of the block around the
+// brackets does not belong to the collection.
 func (r *flowReader) blanks(open []*bracket) *fault {
 	for r.at < len(r.text) {
 		c := r.text[r.at]
 		switch {
 		case c == '#' && isBlank(r.text[r.at-1]):
 			r.skipLine()
-			r.at-- // to the line end, where outside looks at the next line
+			r.at-- // back to the line end, because outside checks the next line
 			if r.text[r.at] != '\n' {
 				r.at++
 			}
@@ -106,23 +105,23 @@ func (r *flowReader) blanks(open []*bracket) *fault {
 // outside reports whether a line is a key of one of the open blocks.
 func (r *flowReader) outside(line string) bool {
 	line, _, _ = strings.Cut(line, "\n")
-	// A key that is indented more may be inside of the brackets.
+	// A key with a larger indentation may be inside of the brackets.
 	content := strings.TrimLeft(line, " ")
 	key, _, found := strings.Cut(content, ":")
 	return found && isWord(key) && len(line)-len(content) <= r.indent
 }
 
-// token reads one thing between brackets: a separator, a quoted text, an alias or
-// words. Between brackets a comma ends a value, and a colon needs no space behind it
-// if the key is quoted (YAML 1.2, section 7.4.2).
+// token reads one token between brackets: a separator, a quoted text, an alias or words.
+// Between brackets a comma ends a value, and a colon needs no space after it if the key is
+// quoted (YAML 1.2, section 7.4.2).
 func (r *flowReader) token(top *bracket) *fault {
-	// The end of the text separates, as the end of a line does.
+	// The end of the text separates tokens, like a line end.
 	c, next := r.text[r.at], byte('\n')
 	if r.at+1 < len(r.text) {
 		next = r.text[r.at+1]
 	}
 	separate := isBlank(next) || strings.IndexByte(",[]{}", next) >= 0
-	complete := top.ended && !top.words // a value that cannot go on: quoted, an alias or brackets
+	complete := top.ended && !top.words // a value that cannot continue: quoted, an alias or brackets
 	switch {
 	case c == ',':
 		return r.comma(top)
@@ -140,9 +139,9 @@ func (r *flowReader) token(top *bracket) *fault {
 	return r.value(top, c, next, separate)
 }
 
-// comma is the comma behind an entry.
+// comma handles the comma after an entry.
 func (r *flowReader) comma(top *bracket) *fault {
-	if !top.begun { // two commas, or one behind the bracket
+	if !top.begun { // two commas, or one after the bracket
 		return faultAt(r.at, "one comma too many")
 	}
 	top.newEntry()
@@ -150,8 +149,8 @@ func (r *flowReader) comma(top *bracket) *fault {
 	return nil
 }
 
-// value reads what begins a key or a value: c is its first character, next
-// the one behind it, and separate reports whether next ends a word.
+// value reads the start of a key or a value: c is its first character, next the following
+// one, and separate reports whether next ends a word.
 func (r *flowReader) value(top *bracket, c, next byte, separate bool) *fault {
 	start := r.at
 	switch {
@@ -175,8 +174,8 @@ func (r *flowReader) value(top *bracket, c, next byte, separate bool) *fault {
 	return nil
 }
 
-// colon is the colon behind a key. What stood before it is the key, then, not a
-// value; a second one in the same entry is a mistake.
+// colon handles the colon after a key: what was read as a value is the key. A second colon
+// in the same entry is an error.
 func (r *flowReader) colon(top *bracket) *fault {
 	if top.colon {
 		return r.secondColon(top)
@@ -189,8 +188,8 @@ func (r *flowReader) colon(top *bracket) *fault {
 	return nil
 }
 
-// secondColon is one behind what was taken for a value. Its last word is the
-// next key, then, if there are several.
+// secondColon handles a colon after a value. If the value has several words, its last one
+// is the next key.
 func (r *flowReader) secondColon(top *bracket) *fault {
 	// {a: b c: d} has a missing comma before c; {a: b: c} may be one text.
 	value := r.text[top.value:r.at]
@@ -204,9 +203,9 @@ func (r *flowReader) secondColon(top *bracket) *fault {
 	return faultAt(r.at, "a second colon: write a comma before the next key, or quote the value if it is one text")
 }
 
-// noComma complains about something right behind a value.
+// noComma reports text directly after a value.
 func (r *flowReader) noComma(top *bracket) *fault {
-	// A quote that ends lines later has swallowed what should be between.
+	// A quote that ends on a later line has included what should be between.
 	value := r.text[top.value:r.at]
 	if c := value[0]; (c == '"' || c == '\'') && strings.Contains(strings.TrimSpace(value), "\n") {
 		return faultAt(top.value, "a quote (%c) that is not closed on its line", c)
@@ -214,8 +213,7 @@ func (r *flowReader) noComma(top *bracket) *fault {
 	return faultAt(r.at, "a comma is missing before this")
 }
 
-// words reads text without quotes: a word, with what follows it up to the
-// end of the line.
+// words reads text without quotes: a word, with what follows it up to the end of the line.
 func (r *flowReader) words(top *bracket) {
 	start := r.at
 	// A colon and a number sign inside of a word belong to it: mqtt://b, a#b.
@@ -233,7 +231,7 @@ func (r *flowReader) words(top *bracket) {
 	}
 	r.collectUnusual(start, r.at)
 	if top.ended {
-		start = top.value // the text goes on
+		start = top.value // the text continues
 	}
 	top.took(start, true)
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// isWord reports whether a text could be a key. A key that we do not know is found
-// later; here the form is enough to see what was meant.
+// isWord reports whether a text could be a key. Unknown keys are found later; here the form
+// is enough for a suggestion.
 func isWord(s string) bool { return sensors.IsName(s) }
 
 const (
@@ -17,11 +17,10 @@ const (
 	maxKey  = 1024 // YAML 1.1, section 7.3
 )
 
-// glued returns the key that a text begins with where its colon has no blank
-// behind it, as in kind:contact; "" where there is none. An address such as
-// mqtt://b is none.
+// glued returns the key at the start of a text whose colon is not followed by a blank, as
+// in kind:contact; "" if there is none. A URL such as mqtt://b is none.
 func glued(text string) string {
-	// Only the first colon counts: a value may have others.
+	// Only the first colon counts: the value may contain others.
 	key, value, found := strings.Cut(text, ":")
 	if !found || value == "" || strings.HasPrefix(value, "//") || !isWord(key) {
 		return ""
@@ -29,14 +28,14 @@ func glued(text string) string {
 	return key
 }
 
-// isKeyColon reports whether a colon stands at i that ends a key: a blank or the
-// end of the line follows it (YAML 1.2, section 7.4.2).
+// isKeyColon reports whether the colon at i ends a key: a blank or the end of the line
+// follows it (YAML 1.2, section 7.4.2).
 func isKeyColon(line string, i int) bool {
 	return i < len(line) && line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1]))
 }
 
-// colonAfterQuoted returns the offset of the colon behind a key in quotes, or -1 if
-// the quotes are not closed on the line or something else follows them.
+// colonAfterQuoted returns the offset of the colon after a quoted key, or -1 if the quotes
+// are not closed on the line or something else follows them.
 func colonAfterQuoted(line string) int {
 	end := closingQuote(line)
 	if end < 0 {
@@ -50,8 +49,8 @@ func colonAfterQuoted(line string) int {
 	return -1
 }
 
-// colonAfterPlain returns the offset of the colon behind a key without quotes, or
-// -1 if there is none before a comment.
+// colonAfterPlain returns the offset of the colon after a key without quotes, or -1 if
+// there is none before a comment.
 func colonAfterPlain(line string) int {
 	for i := range len(line) {
 		switch {
@@ -64,8 +63,7 @@ func colonAfterPlain(line string) int {
 	return -1
 }
 
-// closingQuote is the offset behind the quote that closes the one at the
-// begin, or -1.
+// closingQuote is the offset after the closing quote of the text that s starts with, or -1.
 func closingQuote(s string) int {
 	for i := 1; i < len(s); i++ {
 		switch {
@@ -81,13 +79,13 @@ func closingQuote(s string) int {
 	return -1
 }
 
-// value reads what follows a key or a dash in a block, and notes in the block
-// whether a line that is indented more may follow: after nothing, a block; after
-// text without quotes, more text; else neither.
+// value reads what follows a key or a dash in a block, and notes in the block what may
+// follow with a larger indentation: after nothing, a block; after text without quotes, more
+// text; otherwise neither.
 func (f *finder) value() *fault {
 	f.skipBlanks()
 	f.properties()
-	// What follows the line may still be the value: a block that is indented more.
+	// The value may be after the line: a block with a larger indentation.
 	top := f.top()
 	top.has, top.value = nothing, f.at
 	if f.endOfLine() {
@@ -114,7 +112,7 @@ func (f *finder) value() *fault {
 	return f.plain()
 }
 
-// quotedValue reads a value in quotes, and what follows it on its line.
+// quotedValue reads a quoted value, and the rest of its line.
 func (f *finder) quotedValue() *fault {
 	start := f.at
 	if wrong := f.quoted(); wrong != nil {
@@ -123,12 +121,11 @@ func (f *finder) quotedValue() *fault {
 	return f.closed(start)
 }
 
-// closed complains about what follows a value that is complete. Behind a
-// quote that was closed lines later, or by the next one that opens, the quote
-// is the mistake.
+// closed reports text after a complete value. If a quote was closed on a later line, or by
+// the next opening quote, the error is the quote.
 func (f *finder) closed(start int) *fault {
 	value := f.text[start:f.at]
-	blank := f.at // where the value ends
+	blank := f.at // offset of the end of the value
 	f.skipBlanks()
 	if f.endOfLine() {
 		return nil
@@ -154,10 +151,10 @@ func (f *finder) closed(start int) *fault {
 	return faultAt(f.at, "text behind the closing %c", f.text[blank-1])
 }
 
-// literal reads a block of text behind | or >: all lines that are indented
-// more than the key.
+// literal reads a block of text after | or >: all lines with a larger indentation than the
+// key.
 func (f *finder) literal() *fault {
-	// | and > with a digit for the indentation and a sign for the last line ends.
+	// After | and > there may be a digit for the indentation and a sign for the last line ends.
 	header, _, _ := strings.Cut(f.rest(), "\n")
 	header, _, _ = strings.Cut(header, " #")
 	if strings.Trim(header[1:], "+-0123456789 \t\r") != "" || len(strings.TrimRight(header, " \t\r")) > 3 {
@@ -175,7 +172,7 @@ func (f *finder) literal() *fault {
 	return nil
 }
 
-// alias reads *name in a block, where nothing else may stand on the line.
+// alias reads *name in a block, after which the line must end.
 func (f *finder) alias() *fault {
 	start := f.at
 	if wrong := f.aliasName(); wrong != nil {
@@ -188,13 +185,12 @@ func (f *finder) alias() *fault {
 	return nil
 }
 
-// plain reads text without quotes to the end of the line. A colon with a space
-// behind it would begin a second key on the line, which is the most common mistake
-// of those who write `key: value: more`.
+// plain reads text without quotes to the end of the line. A colon and a space in it would
+// start a second key on the line, which is the most common error: `key: value: more`.
 func (f *finder) plain() *fault {
 	start := f.at
 	line, _, _ := strings.Cut(f.rest(), "\n")
-	// Until a comment; what comes before it may be looked at for unusual characters.
+	// Up to a comment; the text before it is checked for unusual characters.
 	for i := range len(line) {
 		switch {
 		case line[i] == '#' && i > 0 && isBlank(line[i-1]):

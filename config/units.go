@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// A unit is a word behind a number and what it counts for.
+// A unit is a word after a number, with its factor.
 type unit struct {
 	name string
 	of   float64 // bytes, or nanoseconds
 }
 
-// No weeks, months or years: nobody agrees how they are written. Nothing under
-// a millisecond: no sensor here is that fast.
+// No weeks, months or years, because their abbreviations differ. Nothing less than a
+// millisecond: no sensor is that fast.
 var durationUnits = []unit{
 	{"ms", float64(time.Millisecond)},
 	{"s", float64(time.Second)},
@@ -26,16 +26,16 @@ var durationUnits = []unit{
 	{"d", float64(24 * time.Hour)},
 }
 
-// kB and MB are not among them: half the world reads them as powers of ten and
-// half as powers of two, and the bound of a queue should not depend on that.
+// kB and MB are missing, because they are used for powers of ten and for powers of two, and
+// the limit of a queue should be clear.
 var sizeUnits = []unit{{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}
 
-// maxDuration bounds every duration of a file, so that code may multiply one by a small factor
-// without an overflow. Most keys have a lower bound of their own.
+// maxDuration limits every duration of a file, so that code may multiply one by a small factor
+// without an overflow. Most keys have a lower limit of their own.
 const maxDuration = 3650 * 24 * time.Hour
 
-// parseDuration reads "30s", "1.5h", "1h30m" or "90d". A bare 0 is taken: it
-// is the same in every unit.
+// parseDuration parses "30s", "1.5h", "1h30m" or "90d". 0 without a unit is accepted,
+// because it is the same in every unit.
 func parseDuration(text string) (time.Duration, error) {
 	n, err := parseUnits(text, durationUnits, "such as 30s", func(string) string { return ": ms, s, m, h, d" })
 	if err == nil && n > int64(maxDuration) {
@@ -44,7 +44,7 @@ func parseDuration(text string) (time.Duration, error) {
 	return time.Duration(n), err
 }
 
-// A size is a number of bytes, written "64MiB".
+// A size is a number of bytes, such as "64MiB".
 type size int64
 
 // UnmarshalText accepts sums such as 64MiB and 1GiB512MiB, and 0.
@@ -54,8 +54,8 @@ func (s *size) UnmarshalText(text []byte) error {
 	return err
 }
 
-// sizeOf is what a number without a unit probably stands for: MiB, or bytes if
-// as MiB it would be more than a disk has. What it names is not refused.
+// sizeOf suggests the unit of a number without one: MiB, or bytes if that would be more
+// than a disk has. The suggestion is always valid.
 func sizeOf(number string) string {
 	n, err := strconv.ParseFloat(number, 64)
 	switch {
@@ -67,15 +67,15 @@ func sizeOf(number string) string {
 	return fmt.Sprintf(", such as %.0fMiB", max(1, math.Round(n)))
 }
 
-// parseUnits adds up numbers with units: "1h30m" and "1.5h" are the same. A number
-// without a unit is rejected, since nobody knows what was meant; hint says what to
-// write. So is what does not fit into an int64; the result is never negative.
+// parseUnits adds up numbers with units: "1h30m" and "1.5h" are the same. A number without
+// a unit is rejected, because it is ambiguous; hint returns the suggestion. So is a sum
+// that does not fit into an int64; the result is never negative.
 func parseUnits(text string, units []unit, example string, hint func(number string) string) (int64, error) {
 	if text == "0" {
 		return 0, nil
 	}
-	// Floats: 1.5h is whole in nanoseconds, and 2^53 of them are a hundred days, below
-	// which rounding does not show.
+	// Floats: 1.5h is a whole number of nanoseconds, and 2^53 of them are a hundred days, below
+	// which rounding is not visible.
 	var sum float64
 	for rest := text; ; {
 		number, word, tail := cutUnit(rest)
@@ -99,8 +99,8 @@ func parseUnits(text string, units []unit, example string, hint func(number stri
 	}
 }
 
-// cutUnit takes a number and the unit behind it off the front of a text. A unit goes
-// to the next digit, so blanks around it do not matter.
+// cutUnit splits a number and its unit off the front of a text. A unit ends at the next
+// digit, so blanks around it are ignored.
 func cutUnit(s string) (number, word, tail string) {
 	isNumber := func(r rune) bool { return r >= '0' && r <= '9' || r == '.' }
 	end := func(s string, of func(rune) bool) int {
@@ -115,8 +115,8 @@ func cutUnit(s string) (number, word, tail string) {
 	return number, strings.TrimSpace(s[:w]), s[w:]
 }
 
-// unitNamed is what a unit counts for. The error lists those that there are, and
-// says why MB and kB are not among them.
+// unitNamed is the factor of a unit. The error lists the units, and explains why MB and kB
+// are missing.
 func unitNamed(word string, units []unit) (float64, error) {
 	var names []string
 	for _, u := range units {
@@ -126,7 +126,7 @@ func unitNamed(word string, units []unit) (float64, error) {
 		names = append(names, u.name)
 	}
 	text := fmt.Sprintf("unknown unit %q; known are %s", word, strings.Join(names, ", "))
-	// kB and MB: why they are rejected.
+	// kB and MB: the reason why they are rejected.
 	if len(word) == 2 && word[1] == 'B' && slices.Contains(names, "KiB") {
 		text += " (" + word + " means two things)"
 	}

@@ -6,22 +6,22 @@ import (
 	"unicode/utf8"
 )
 
-// byteOrderMark stands at the start of files that some editors of Windows write.
-// There it is accepted, and nowhere else.
+// byteOrderMark is at the start of files of some Windows editors. It is accepted only
+// there.
 const byteOrderMark = "\uFEFF"
 
-// lookalikes are characters that an editor, a word processor or a web page
-// puts in the place of what YAML wants.
+// lookalikes are characters that editors, word processors and web pages use instead of
+// those of YAML.
 var lookalikes = map[rune]string{
 	'“': `"`, '”': `"`, '„': `"`, '«': `"`, '»': `"`, '‘': "'", '’': "'", '‚': "'",
 	'：': ":", '，': ",", '；': ";", '−': "-", '–': "-", '—': "-", '‐': "-", '‑': "-",
 }
 
-// collectUnusual notes the characters of a text without quotes that are not
-// what they look like. They are no mistake by themselves.
+// collectUnusual collects the characters of a text without quotes that look like others.
+// They are no errors by themselves.
 func (s *scanner) collectUnusual(from, to int) {
 	if n := len(s.unusual); n > 0 && !strings.Contains(s.text[s.unusual[n-1].at:to], "\n") {
-		return // one in a line is enough
+		return // one per line is enough
 	}
 	for i, r := range s.text[from:to] {
 		meant, alike := lookalikes[r]
@@ -44,17 +44,16 @@ func (s *scanner) collectUnusual(from, to int) {
 	}
 }
 
-// isControl reports whether YAML forbids a character: a control character of C0 or
-// C1 other than tab and line end, or U+FFFE and U+FFFF (YAML 1.2, section 5.1).
+// isControl reports whether YAML forbids a character: a control character of C0 or C1 other
+// than tab and line end, or U+FFFE and U+FFFF (YAML 1.2, section 5.1).
 func isControl(r rune) bool {
 	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r >= 0x7f && r < 0xa0 || r >= 0xfffe && r <= 0xffff
 }
 
-// firstUnreadable finds the first character that no configuration may have: one
-// that does not print, or one that YAML and an editor count as different
-// lines.
+// firstUnreadable finds the first character that a configuration must not have: one that is
+// not printable, or that only one of YAML and editors treats as a line end.
 func firstUnreadable(text string) *fault {
-	// The YAML library would stop at most of these with a position of its own.
+	// The YAML library would report most of these at a wrong position.
 	for i, r := range text {
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
