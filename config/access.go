@@ -12,18 +12,18 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// accessStanza are the keys of a door under access.
+// accessStanza has the keys of a door under access.
 type accessStanza struct {
 	Reader       string        `yaml:"reader"`        // a stream
-	Output       string        `yaml:"output"`        // that takes orders
-	Open         time.Duration `yaml:"open"`          // 100ms to 1m; needed with allow_file, but with pulse
+	Output       string        `yaml:"output"`        // an output that takes orders
+	Open         time.Duration `yaml:"open"`          // 100ms to 1m; needed with allow_file, unless the output has pulse
 	ValidFor     time.Duration `yaml:"valid_for"`     // 1s to 1m
 	AnswerWithin time.Duration `yaml:"answer_within"` // at most valid_for
 	AllowFile    fileName      `yaml:"allow_file"`
 }
 
-// newAccessStanza is one with the defaults. A person waits two seconds before a door, and
-// has gone after ten.
+// newAccessStanza returns a stanza with the defaults. People wait two seconds at a door,
+// and have gone after ten.
 func newAccessStanza() *accessStanza {
 	return &accessStanza{ValidFor: 10 * time.Second, AnswerWithin: 2 * time.Second}
 }
@@ -33,7 +33,7 @@ func (r *reader) access(n *yaml.Node, specs []sensors.Spec, known []outputs.Spec
 	if r.bad["access"] || n.Kind == 0 {
 		return nil
 	}
-	first := map[string]string{} // the door, by output
+	first := map[string]string{} // the first door of each output
 	for _, e := range r.entries(n, "access") {
 		s := newAccessStanza()
 		r.mapping(e.value, e.path, reflect.ValueOf(s).Elem())
@@ -55,7 +55,7 @@ func (r *reader) access(n *yaml.Node, specs []sensors.Spec, known []outputs.Spec
 	return doors
 }
 
-// accessTimes checks how long is waited for whom.
+// accessTimes checks the time limits of a door.
 func (r *reader) accessTimes(path string, s *accessStanza) {
 	between(r, path+".valid_for", s.ValidFor, time.Second, time.Minute, "between 1s and 1m")
 	if at := path + ".answer_within"; !r.bad[at] && (s.AnswerWithin < 0 || s.AnswerWithin > s.ValidFor) {
@@ -66,8 +66,8 @@ func (r *reader) accessTimes(path string, s *accessStanza) {
 	}
 }
 
-// cardReader checks the stream of a card reader: numbers, of which each is a reading, and
-// which go first.
+// cardReader checks the stream of a card reader: numbers, each of which is a reading, with
+// the priority of alarms.
 func (r *reader) cardReader(path, name string, specs []sensors.Spec) {
 	var names []string
 	for _, spec := range specs {
@@ -96,7 +96,7 @@ func (r *reader) cardReader(path, name string, specs []sensors.Spec) {
 }
 
 // doorOutput checks the output that opens a door. The back end answers with an order, so
-// it has to take them.
+// the output has to take orders.
 func (r *reader) doorOutput(path string, s *accessStanza, known []outputs.Spec) {
 	at := path + ".output"
 	i := slices.IndexFunc(known, func(o outputs.Spec) bool { return o.Stream.Name == s.Output })
@@ -111,7 +111,7 @@ func (r *reader) doorOutput(path string, s *accessStanza, known []outputs.Spec) 
 	case !known[i].Commands:
 		r.failValue(at, "%q takes no orders: add commands: true to outputs.%[1]s", s.Output)
 	case known[i].Safe:
-		// A card is answered with "on", which would leave such an output where it is: closed.
+		// A card is answered with "on", which would leave such an output at its safe level: closed.
 		r.failValue(at, "%q is on at its safe level, so on does not open it: wire it so that on opens the door, and leave "+
 			"out safe: on in outputs.%[1]s", s.Output)
 	case s.AllowFile != "" && !r.has(path+".open") && known[i].Pulse == 0:

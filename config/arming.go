@@ -13,7 +13,7 @@ import (
 
 // armingKeys are the keys under arming.
 type armingKeys struct {
-	Name      label                    `yaml:"name"`        // what people call the panel
+	Name      label                    `yaml:"name"`        // display name of the panel
 	Area      label                    `yaml:"area"`        // where it is
 	Modes     []string                 `yaml:"modes"`       // of arming.Modes; the first is that of the key switch
 	Exit      time.Duration            `yaml:"exit"`        // to 10m
@@ -21,7 +21,7 @@ type armingKeys struct {
 	Follow    []string                 `yaml:"follow"`      // streams on the way from the door to the keypad
 	Ready     []string                 `yaml:"ready"`       // streams that have to be closed to arm
 	Siren     time.Duration            `yaml:"siren"`       // 1s to 1h
-	Rearm     bool                     `yaml:"rearm"`       // after the siren time
+	Rearm     bool                     `yaml:"rearm"`       // arm again after the siren time
 	Key       string                   `yaml:"key"`         // the stream of a key switch
 	CodesFile fileName                 `yaml:"codes_file"`  // of hashed codes
 	CodeToArm bool                     `yaml:"code_to_arm"` // also to arm

@@ -7,12 +7,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// maxPrecision is the most decimal places that a value can be rounded to: no sensor has
-// more.
+// maxPrecision is the maximum of decimal places: no sensor has more.
 const maxPrecision = 9
 
-// correctionOf checks what makes the true value of what a sensor reads: scale and offset,
-// or the points of a calibration.
+// correctionOf checks the correction of measured values: scale and offset, or the points of
+// a calibration.
 func (f *filterReader) correctionOf(q sensors.Quantity) sensors.Correction {
 	scale, atScale, scaled := pick(f.reader, f.scale, f.path+".scale", q.Name)
 	offset, atOffset, shifted := pick(f.reader, f.offset, f.path+".offset", q.Name)
@@ -31,12 +30,12 @@ func (f *filterReader) correctionOf(q sensors.Quantity) sensors.Correction {
 	return sensors.Correction{Scale: scale, Offset: offset}
 }
 
-// correctsItself reports whether scale or offset is written and is the kind's own.
+// correctsItself reports whether scale or offset is written and is an option of the kind.
 func (f *filterReader) correctsItself() bool {
 	return f.scale == nil && f.stanza.Scale != nil || f.offset == nil && f.stanza.Offset != nil
 }
 
-// noNumber reports that a quantity has states, which cannot be calculated with.
+// noNumber reports that a quantity has states, which cannot be corrected.
 func (f *filterReader) noNumber(q sensors.Quantity, at string) bool {
 	if len(q.States) == 0 {
 		return false
@@ -45,9 +44,9 @@ func (f *filterReader) noNumber(q sensors.Quantity, at string) bool {
 	return true
 }
 
-// points checks a calibration and returns it by what the sensor reads. The true values
-// have to go up or down all the way: one that turns back is a slip of the pen, and two
-// values could not be told apart any more.
+// points checks a calibration and returns it sorted by the measured value. The true values
+// must always rise or always fall: otherwise there is a typing error, and two values could
+// not be distinguished.
 func (f *filterReader) points(q sensors.Quantity, at string, written []pointKeys) (points []sensors.Point) {
 	for i, p := range written {
 		if p.Reads == nil || p.Is == nil {
@@ -82,7 +81,7 @@ func (f *filterReader) points(q sensors.Quantity, at string, written []pointKeys
 	return points
 }
 
-// precisionOf checks the decimal places of what is published; nil are those that a value
+// precisionOf checks the decimal places of published values; nil means as many as the value
 // has.
 func (f *filterReader) precisionOf(q sensors.Quantity) *int {
 	places, at, ok := pick(f.reader, f.precision, f.path+".precision", q.Name)

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// readStanza is a stanza that was read and has no mistake so far.
+// readStanza is a stanza that was read without errors so far.
 type readStanza struct {
 	entry
 	stanza
@@ -17,17 +17,16 @@ type readStanza struct {
 	written  filterReader
 }
 
-// derivedStanza is one whose stream is computed from others. It has to wait until they are
-// known: a unit follows from theirs.
+// derivedStanza is a stanza whose stream is computed from others. It is read after them,
+// because its unit depends on theirs.
 type derivedStanza struct {
 	readStanza
 	opts  drivers.Deriver
 	begun bool
 }
 
-// derive reads the stanzas of streams that are computed from others, each after its
-// sources. complete says that no other stanza had a mistake: then a stream that is not
-// there is one.
+// derive reads the stanzas of computed streams, each after its sources. complete means that
+// no other stanza had an error: then a source that does not exist is an error.
 func (r *sensorReader) derive(waiting []*derivedStanza, complete bool) {
 	d := deriver{r, map[string]sensors.Stream{}, map[string]*derivedStanza{}, complete}
 	for _, spec := range r.specs {
@@ -39,14 +38,14 @@ func (r *sensorReader) derive(waiting []*derivedStanza, complete bool) {
 	for _, w := range waiting {
 		d.derive(w)
 	}
-	// They were added last, and a person finds them where they are written.
+	// They were added last, and have to be in the order of the file.
 	sort.SliceStable(r.specs, func(i, j int) bool {
 		a, b := r.keys["sensors."+r.specs[i].Name], r.keys["sensors."+r.specs[j].Name]
 		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
 	})
 }
 
-// streamName is how others name the stream.
+// streamName is the name of the stream for other stanzas.
 func (w *derivedStanza) streamName() string {
 	for _, given := range w.streams {
 		if given.Stream != nil {
@@ -60,18 +59,18 @@ func (w *derivedStanza) streamName() string {
 type deriver struct {
 	*sensorReader
 	known    map[string]sensors.Stream // by name
-	waiting  map[string]*derivedStanza // the rest, by the name of their stream
+	waiting  map[string]*derivedStanza // stanzas that are not read yet, by the name of their stream
 	complete bool
 }
 
-// add makes the streams of a sensor known.
+// add adds the streams of a sensor to the known ones.
 func (d *deriver) add(spec sensors.Spec) {
 	for _, st := range spec.AllStreams() {
 		d.known[st.Name] = st
 	}
 }
 
-// derive reads a stanza, and first those that its sources are made by.
+// derive reads a stanza, after the stanzas of its sources.
 func (d *deriver) derive(w *derivedStanza) {
 	if w.begun {
 		return
@@ -97,13 +96,13 @@ func (d *deriver) derive(w *derivedStanza) {
 		}
 	}
 	if len(of) < len(w.opts.Sources()) {
-		d.suppress(w.path) // reported, here or at the source
+		d.suppress(w.path) // an error was reported here or at the source
 		return
 	}
 	d.finish(w, of)
 }
 
-// finish tells the options what the sources are, and adds the sensor.
+// finish passes the sources to the options, and adds the sensor.
 func (d *deriver) finish(w *derivedStanza, of []sensors.Stream) {
 	problems := w.opts.Derive(of)
 	for _, p := range problems {

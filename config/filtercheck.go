@@ -9,9 +9,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// pick returns the filter keys of one quantity and the path where they are
-// written: keys under the quantity's own name win over those for all quantities.
-// It is not ok if there are none, or if the decoder has rejected them.
+// pick returns the filter keys of one quantity and their path: keys under the quantity's
+// name override those for all quantities. ok is false if there are none, or if the decoder
+// has rejected them.
 func pick[T any](r *reader, written map[string]T, path, quantity string) (one T, at string, ok bool) {
 	// The empty name stands for all quantities: see byQuantity.
 	at = join(path, quantity)
@@ -22,9 +22,9 @@ func pick[T any](r *reader, written map[string]T, path, quantity string) (one T,
 	return one, at, ok && !r.badWithin[at]
 }
 
-// filterOf builds the filter of one quantity. Every check reports to the reader
-// and goes on, so that a person sees all mistakes of a file at once; the filter
-// has no meaning then.
+// filterOf builds the filter of one quantity. Every check reports its errors to the reader
+// and continues, so that all errors of a file are reported at once; after an error the
+// filter has no meaning.
 func (f *filterReader) filterOf(q sensors.Quantity, every time.Duration) sensors.Filter {
 	valid := f.validOf(q)
 	return sensors.Filter{
@@ -38,10 +38,10 @@ func (f *filterReader) filterOf(q sensors.Quantity, every time.Duration) sensors
 	}
 }
 
-// validOf checks the range that values have to lie in. A quantity with states has
-// none: each of its states is valid.
+// validOf checks the range of valid values. A quantity with states has none: each of its
+// states is valid.
 func (f *filterReader) validOf(q sensors.Quantity) sensors.Valid {
-	// The bounds may be open on one side; a jump may stand alone.
+	// One of the bounds may be missing; jump needs neither.
 	v, at, ok := pick(f.reader, f.valid, f.path+".valid", q.Name)
 	switch {
 	case !ok:
@@ -58,12 +58,12 @@ func (f *filterReader) validOf(q sensors.Quantity) sensors.Valid {
 	return sensors.Valid{Min: v.Min, Max: v.Max, Jump: v.Jump}
 }
 
-// reportOf checks when a value is reported. An at_least that is not longer than
-// the pace would report every reading, so it is a mistake.
+// reportOf checks when a value is reported. An at_least that is not longer than the pace
+// would report every reading, so it is an error.
 func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors.Report {
-	// A change of a state is a reading whatever this says, so it cannot say so.
+	// A change of state is always reported, so the key would have no effect.
 	v, at, ok := pick(f.reader, f.report, f.path+".report", q.Name)
-	states := len(q.States) > 0 // words for values, such as open and closed
+	states := len(q.States) > 0 // names of values, such as open and closed
 	switch {
 	case !ok:
 		return sensors.Report{}
@@ -82,10 +82,10 @@ func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors
 	return sensors.Report(v)
 }
 
-// limitOf checks the threshold of an alarm. Without clear the alarm ends where it
-// began. A threshold outside of the valid range could never be reached.
+// limitOf checks the threshold of an alarm. Without clear the alarm ends at the threshold.
+// A threshold outside of the valid range could never be reached.
 func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
-	// What cannot be a threshold at all ends here; the rest is made and checked below.
+	// Return early if there is no usable threshold; the rest is checked below.
 	v, at, ok := pick(f.reader, f.limit, f.path+".alarm", q.Name)
 	switch {
 	case !ok:
@@ -98,9 +98,9 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 		f.failKey(at, "needs above or below, and not both, as in {above: -15, clear: -17, for: 5m}")
 		return nil
 	}
-	// From here on the limit is whole; what is wrong with it is reported beside it.
+	// The limit is complete now; its errors are reported below.
 	limit, key := sensors.Limit{For: v.For, Below: v.Below != nil}, "above"
-	if limit.Below { // the same as above, with both signs turned
+	if limit.Below { // the same as above, with both signs reversed
 		v.Above, key = v.Below, "below"
 	}
 	limit.At, limit.Clear = *v.Above, *v.Above // without clear there is no hysteresis
@@ -120,7 +120,7 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 	return &limit
 }
 
-// samplePace checks the number of samples in a reading, and returns the time between two
+// samplePace checks the number of samples per reading, and returns the time between two
 // samples: every divided by that number.
 func (f *filterReader) samplePace(qs []sensors.Quantity, every time.Duration) time.Duration {
 	if at := f.path + ".median"; f.has(at) {
@@ -133,12 +133,13 @@ func (f *filterReader) samplePace(qs []sensors.Quantity, every time.Duration) ti
 	return f.paceOf("average", "mean", f.stanza.Average, qs, every)
 }
 
-// paceOf is samplePace for one of the keys that say how many samples are in a reading, and
-// what word is made of them.
+// paceOf is samplePace for one of the two keys with a number of samples; word describes
+// what is made of them.
 func (f *filterReader) paceOf(
 	key, word string, samples int, qs []sensors.Quantity, every time.Duration,
 ) time.Duration {
-	// It needs numbers at a pace: no states, and no sensor that waits for events.
+	// The key needs numbers at regular intervals: no states, and no sensor that waits for
+	// events.
 	at := f.path + "." + key
 	switch {
 	case !f.has(at), f.bad[at], f.bad[f.path+".every"]:
@@ -156,5 +157,5 @@ func (f *filterReader) paceOf(
 	return every
 }
 
-// number formats a number as a person writes it: without an exponent.
+// number formats a number without an exponent.
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }

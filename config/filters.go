@@ -12,53 +12,52 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// filterNodes are the keys of a stanza that say which samples become readings.
-// What they hold is for all that the sensor measures, or stands under the names
-// of its quantities. nil is a key that is not there: a node is large, and a file may have
-// thousands of stanzas.
+// filterNodes are the keys of a stanza that decide which samples become readings. Each is
+// for all quantities of the sensor, or a mapping by quantity. nil is an absent key: a node
+// is large, and a file may have thousands of stanzas.
 type filterNodes struct {
 	Scale     *yaml.Node `yaml:"scale"`     // a number, not 0
 	Offset    *yaml.Node `yaml:"offset"`    // a number, in the unit of the quantity
-	Calibrate *yaml.Node `yaml:"calibrate"` // a list of pointKeys, in place of scale and offset
+	Calibrate *yaml.Node `yaml:"calibrate"` // a list of pointKeys, instead of scale and offset
 	Valid     *yaml.Node `yaml:"valid"`
 	Average   int        `yaml:"average"`   // samples in a reading, 1 or more
-	Median    int        `yaml:"median"`    // the same; one of the two
-	Alarm     yaml.Node  `yaml:"alarm"`     // or true, which is the priority of all its streams
-	Report    *yaml.Node `yaml:"report"`    // as valid, by quantity or for all
+	Median    int        `yaml:"median"`    // the same; only one of the two
+	Alarm     yaml.Node  `yaml:"alarm"`     // or true: the priority of all its streams
+	Report    *yaml.Node `yaml:"report"`    // by quantity or for all
 	Precision *yaml.Node `yaml:"precision"` // decimal places; by quantity or for all
 }
 
-// pointKeys are one point of a calibration. Both are needed.
+// pointKeys are one point of a calibration. Both keys are needed.
 type pointKeys struct {
 	Reads *float64 `yaml:"reads"` // in the unit of the sensor
 	Is    *float64 `yaml:"is"`    // in the unit of the quantity
 }
 
-// validKeys bound the values that are taken for real, in the unit of the quantity.
+// validKeys limit the values that are accepted, in the unit of the quantity.
 type validKeys struct {
-	Min  *float64 `yaml:"min"`  // nil: no bound
+	Min  *float64 `yaml:"min"`  // nil: no limit
 	Max  *float64 `yaml:"max"`  // more than Min
-	Jump float64  `yaml:"jump"` // from the value before; more than 0
+	Jump float64  `yaml:"jump"` // difference from the previous value; more than 0
 }
 
-// limitKeys are the threshold of an alarm, in the unit of the quantity. Exactly one
-// of Above and Below has to be written.
+// limitKeys are the threshold of an alarm, in the unit of the quantity. Exactly one of
+// Above and Below is needed.
 type limitKeys struct {
-	Above *float64      `yaml:"above"` // the alarm begins above it
-	Below *float64      `yaml:"below"` // or below it
+	Above *float64      `yaml:"above"` // the alarm starts above this
+	Below *float64      `yaml:"below"` // or below this
 	Clear *float64      `yaml:"clear"` // the alarm ends here; nil: at the threshold
-	For   time.Duration `yaml:"for"`   // how long before the alarm begins, to 24h
+	For   time.Duration `yaml:"for"`   // how long the value has to be beyond the threshold, to 24h
 }
 
-// reportKeys say when a value is reported: after a change of that much, in the unit
-// of the quantity, and after that time in any case.
+// reportKeys decide when a value is reported: after a change of this size, in the unit of
+// the quantity, and in any case after this time.
 type reportKeys struct {
 	Change  float64       `yaml:"change"`   // more than 0
 	AtLeast time.Duration `yaml:"at_least"` // 1s to 7d, and longer than the pace
 }
 
-// A filterReader holds the filter keys of one stanza by quantity, and checks them
-// when it is told what the sensor measures. "" holds what is for all quantities.
+// A filterReader has the filter keys of one stanza by quantity, and checks them once the
+// quantities of the sensor are known. "" is the key for all quantities.
 type filterReader struct {
 	*reader
 	path      string // of the stanza
@@ -72,15 +71,15 @@ type filterReader struct {
 	precision map[string]int
 }
 
-// readFilters decodes what a stanza says, whatever its sensor measures. The kind may
-// not be known, and opts nil: then the keys are decoded for their mistakes alone.
+// readFilters decodes the filter keys of a stanza. If the kind is unknown opts is nil: then
+// the keys are only decoded to find errors.
 func readFilters(r *reader, path string, s *stanza, opts drivers.Options) filterReader {
 	f := filterReader{reader: r, path: path, stanza: s}
 	r.byQuantity(s.Calibrate, path+".calibrate", namesLists, &f.calibrate)
 	r.byQuantity(s.Valid, path+".valid", namesQuantities, &f.valid)
 	r.byQuantity(s.Report, path+".report", namesQuantities, &f.report)
 	r.byQuantity(s.Precision, path+".precision", isMapping, &f.precision)
-	// A kind that has such a key of its own corrects by itself.
+	// A kind that has such a key itself makes the correction itself.
 	if s.Scale != nil && !hasKey(opts, "scale") {
 		r.byQuantity(s.Scale, path+".scale", isMapping, &f.scale)
 	}
@@ -93,10 +92,10 @@ func readFilters(r *reader, path string, s *stanza, opts drivers.Options) filter
 	return f
 }
 
-// byQuantity decodes one filter key, unless it is not there, into a map by quantity, to which
-// into points. Where named says so, its keys are the names of quantities; any other value is for
-// all quantities. It uses reflection: as a generic function it would be in the program once for
-// each filter key.
+// byQuantity decodes one filter key, unless it is absent, into a map by quantity, to which
+// into points. If named returns true, the keys of the node are names of quantities;
+// otherwise the value is for all quantities. It uses reflection, because a generic function
+// would be compiled once for each filter key.
 func (r *reader) byQuantity(n *yaml.Node, path string, named func(*yaml.Node) bool, into any) {
 	if n == nil {
 		return
@@ -117,10 +116,10 @@ func (r *reader) byQuantity(n *yaml.Node, path string, named func(*yaml.Node) bo
 	}
 }
 
-// isMapping tells {temperature: 0.5} from 0.5.
+// isMapping distinguishes {temperature: 0.5} from 0.5.
 func isMapping(n *yaml.Node) bool { return n.Kind == yaml.MappingNode && len(n.Content) > 0 }
 
-// namesLists tells {humidity: [{reads: 1, is: 2}]} from a point without its list,
+// namesLists distinguishes {humidity: [{reads: 1, is: 2}]} from a point without its list,
 // {reads: 1, is: 2}.
 func namesLists(n *yaml.Node) bool {
 	for i := 1; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
@@ -131,8 +130,8 @@ func namesLists(n *yaml.Node) bool {
 	return false
 }
 
-// namesQuantities tells {temperature: {above: 30}} from {above: 30}. The types of the
-// values decide, not the names: a quantity may be called "min".
+// namesQuantities distinguishes {temperature: {above: 30}} from {above: 30}. The types of
+// the values decide, not the names: a quantity may be called "min".
 func namesQuantities(n *yaml.Node) bool {
 	for i := 1; i < len(n.Content); i += 2 {
 		if resolve(n.Content[i]).Kind == yaml.MappingNode {
@@ -142,14 +141,14 @@ func namesQuantities(n *yaml.Node) bool {
 	return false
 }
 
-// checkQuantities complains about what is said of quantities that the sensor does not
-// measure, and about thresholds that would be for several at once.
+// checkQuantities reports keys for quantities that the sensor does not measure, and
+// thresholds that would be for several quantities at once.
 func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 	var names []string
 	for _, q := range qs {
 		names = append(names, q.Name)
 	}
-	// example is what one quantity could have; "" where a rule for all makes sense.
+	// example is a valid value for one quantity; "" if a value for all makes sense.
 	check := func(key string, quantities []string, example string) {
 		at := f.path + "." + key
 		for _, q := range quantities {
@@ -173,8 +172,8 @@ func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 	check("precision", sorted(f.precision), "")
 }
 
-// sorted returns the keys of a map in order, so that errors come in the same order each time.
-// The keys are strings. For the reflection see byQuantity.
+// sorted returns the keys of a map in order, so that errors always have the same order. The
+// keys are strings. See byQuantity for the reason of the reflection.
 func sorted(m any) []string {
 	var names []string
 	for _, key := range reflect.ValueOf(m).MapKeys() {

@@ -11,17 +11,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A label is what people call a node, a sensor or a place, in any script. It is shown and
-// compared with nothing: identifiers are made of keys and of client_id.
+// A label is the display name of a node, a sensor or a place, in any script. It is only
+// shown: identifiers come from keys and from client_id.
 type label string
 
-// maxLabel is how many characters a label may have. Home Assistant's cards and the status
-// page show some 30 of them.
+// maxLabel is the maximum number of characters. Home Assistant's cards and the status page
+// show some 30 of them.
 const maxLabel = 64
 
-// UnmarshalText accepts 1 to 64 characters that can be printed, on one line, with blanks
-// of any kind between them. Joiners (U+200C, U+200D) are parts of words in some scripts, and
-// of emoji; characters that turn the direction of the text are not accepted.
+// UnmarshalText accepts 1 to 64 printable characters on one line, with any blanks between
+// them. Joiners (U+200C, U+200D) are accepted, because words in some scripts and emoji need
+// them; characters that change the text direction are not.
 func (l *label) UnmarshalText(text []byte) error {
 	name := string(text)
 	switch {
@@ -41,17 +41,17 @@ func (l *label) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// streamKeys are what a stanza says of the stream of one quantity. The identifier alone
-// may stand in their place: {humidity: hum} is {humidity: {stream: hum}}.
+// streamKeys are the keys of one quantity's stream. The identifier alone may be used
+// instead: {humidity: hum} is {humidity: {stream: hum}}.
 type streamKeys struct {
-	Stream *string `yaml:"stream"` // another identifier; nil: the usual one
-	Name   label   `yaml:"name"`   // what people call it
-	Area   label   `yaml:"area"`   // where it is, if that is not where the sensor is
+	Stream *string `yaml:"stream"` // another identifier; nil: the default
+	Name   label   `yaml:"name"`   // display name
+	Area   label   `yaml:"area"`   // the place, if it differs from that of the sensor
 
 	at string // the path of the identifier
 }
 
-// streamKeys decodes what stands under streams in a stanza, by quantity.
+// streamKeys decodes the key streams of a stanza, by quantity.
 func (r *sensorReader) streamKeys(path string, nodes map[string]yaml.Node) map[string]streamKeys {
 	all := map[string]streamKeys{}
 	for quantity, n := range nodes {
@@ -70,9 +70,9 @@ func (r *sensorReader) streamKeys(path string, nodes map[string]yaml.Node) map[s
 	return all
 }
 
-// labels are what people call the stream of a quantity, and where it is: what is written
-// for the stream, or else for the sensor. With several quantities the sensor's name says
-// what it measures, too.
+// labels are the display name and the area of a quantity's stream: those of the stream, or
+// else those of the sensor. If the sensor has several quantities its name is extended by
+// the quantity.
 func (s stanza) labels(quantity string, several bool) (title, area string) {
 	own := s.streams[quantity]
 	title, area = string(s.Name), string(s.Area)

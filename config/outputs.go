@@ -16,15 +16,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// An outputStanza holds the keys of an output.
+// An outputStanza has the keys of an output.
 type outputStanza struct {
 	output.Keys `yaml:",inline"`
 
-	Name      label         `yaml:"name"`      // what people call it
+	Name      label         `yaml:"name"`      // display name
 	Area      label         `yaml:"area"`      // where it is
 	Class     string        `yaml:"class"`     // one of outputClasses
 	Safe      level         `yaml:"safe"`      // off, or on for a lock that fails secure
-	MaxOn     maxOn         `yaml:"max_on"`    // needed, but with pulse
+	MaxOn     maxOn         `yaml:"max_on"`    // needed without pulse
 	Rest      time.Duration `yaml:"rest"`      // to 24h
 	Pulse     time.Duration `yaml:"pulse"`     // 10ms to 1m
 	Interlock []string      `yaml:"interlock"` // names of outputs
@@ -33,7 +33,7 @@ type outputStanza struct {
 	Commands  bool          `yaml:"commands"`
 }
 
-// newOutputStanza is one without any key.
+// newOutputStanza returns an empty stanza.
 func newOutputStanza() *outputStanza {
 	return &outputStanza{Keys: output.DefaultKeys(), Safe: "off", Confirm: confirmKeys{Within: 3 * time.Second}}
 }
@@ -51,18 +51,18 @@ type linkLostKeys struct {
 	Then  level         `yaml:"then"`  // needed
 }
 
-// outputClasses are what an output may be; the first is the default.
+// outputClasses are the classes of outputs; the first is the default.
 var outputClasses = []string{"switch", "outlet", "siren", "light", "lock", "valve", "water", "gas"}
 
 const (
 	classSiren = "siren"
-	maxTime    = 30 * 24 * time.Hour // of max_on: longer is never, in a word
+	maxTime    = 30 * 24 * time.Hour // limit of max_on; for more there is the word never
 )
 
 // A level is "on" or "off".
 type level string
 
-// UnmarshalText accepts on and off. YAML 1.1 made booleans of them.
+// UnmarshalText accepts on and off, which are booleans in YAML 1.1.
 func (l *level) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "on", "off":
@@ -75,7 +75,7 @@ func (l *level) UnmarshalText(text []byte) error {
 // maxOn is a duration, or 0 for never.
 type maxOn time.Duration
 
-// UnmarshalText accepts never, so that it is somebody's decision and no omission.
+// UnmarshalText accepts never, so that no limit is an explicit decision.
 func (m *maxOn) UnmarshalText(text []byte) error {
 	if string(text) == "never" {
 		*m = 0
@@ -95,13 +95,12 @@ func (m *maxOn) UnmarshalText(text []byte) error {
 // An outputReader reads the stanzas of the outputs, one after the other.
 type outputReader struct {
 	*reader
-	specs   []outputs.Spec   // those of the stanzas that are good so far
-	sensors []sensors.Stream // that may confirm
+	specs   []outputs.Spec   // outputs of the valid stanzas so far
+	sensors []sensors.Stream // streams that may confirm an output
 	safeOn  map[string]bool  // by name of an output
 }
 
-// outputs returns what all stanzas say, in the order of the file. streams are those of the
-// sensors.
+// outputs returns all outputs, in the order of the file. streams are those of the sensors.
 func (r *reader) outputs(n *yaml.Node, streams []sensors.Stream) []outputs.Spec {
 	if r.bad["outputs"] || n.Kind == 0 {
 		return nil
@@ -115,7 +114,7 @@ func (r *reader) outputs(n *yaml.Node, streams []sensors.Stream) []outputs.Spec 
 	return o.specs
 }
 
-// runCommands reports whether a program is run for one of the outputs.
+// runCommands reports whether one of the outputs runs a program.
 func runCommands(specs []outputs.Spec) bool {
 	return slices.ContainsFunc(specs, func(s outputs.Spec) bool {
 		c, ok := s.Line.(drivers.Commander)
@@ -133,7 +132,7 @@ func takeOrders(specs []outputs.Spec) (names []string) {
 	return names
 }
 
-// output reads one stanza. Its mistakes are all reported, whatever else is wrong.
+// output reads one stanza. All its errors are reported.
 func (r *outputReader) output(e entry) {
 	s := newOutputStanza()
 	r.mapping(e.value, e.path, reflect.ValueOf(s).Elem())
@@ -153,12 +152,12 @@ func (r *outputReader) output(e entry) {
 	if spec.Pulse > 0 && spec.MaxOn == 0 {
 		spec.MaxOn = spec.Pulse
 	}
-	if r.streams[e.key].line == e.at.Line { // else the name is wrong
+	if r.streams[e.key].line == e.at.Line { // otherwise the name is invalid
 		r.specs = append(r.specs, spec)
 	}
 }
 
-// name checks the name of an output, which is that of its stream.
+// name checks the name of an output, which is also that of its stream.
 func (r *outputReader) name(e entry) {
 	if text := topicLevelProblem(e.key); text != "" {
 		r.failKey(e.path, "%s", text)
@@ -171,8 +170,8 @@ func (r *outputReader) name(e entry) {
 	r.streams[e.key] = maker{e.path, e.at.Line}
 }
 
-// line is the line that an output switches, which nobody else may have; nil if it is not
-// known.
+// line returns the line of an output, which no other output or sensor may have; nil if it
+// is unknown.
 func (r *outputReader) line(path string, s *outputStanza) any {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(&s.Keys).Elem(), known)
@@ -192,7 +191,7 @@ func (r *outputReader) line(path string, s *outputStanza) any {
 	return opts
 }
 
-// class checks what an output is.
+// class checks the class of an output.
 func (r *outputReader) class(path, class string) {
 	path = join(path, "class")
 	if !r.has(path) || r.bad[path] || slices.Contains(outputClasses, class) {
@@ -202,7 +201,7 @@ func (r *outputReader) class(path, class string) {
 		strings.Join(outputClasses, ", "))
 }
 
-// meant is a suggestion in brackets, "" if there is none.
+// meant is a suggestion in parentheses, "" if there is none.
 func meant(word string, known []string) string {
 	if s := similar(word, known); s != "" {
 		return fmt.Sprintf(" (did you mean %q?)", s)
@@ -210,8 +209,9 @@ func meant(word string, known []string) string {
 	return ""
 }
 
-// times checks how long an output may be on. A siren without an end is a nuisance that
-// laws forbid, and a pump without one a flood: somebody has to have decided.
+// times checks how long an output may be on. A siren without a limit is forbidden by law in
+// many places, and a pump without one causes a flood: so the file must have a limit or an
+// explicit never.
 func (r *outputReader) times(path string, s *outputStanza) {
 	at := join(path, "max_on")
 	switch {
@@ -230,7 +230,7 @@ func (r *outputReader) times(path string, s *outputStanza) {
 	r.pulse(join(path, "pulse"), s)
 }
 
-// pulse checks how long each order lasts: within max_on.
+// pulse checks the length of each order: at most max_on.
 func (r *outputReader) pulse(at string, s *outputStanza) {
 	if !r.has(at) {
 		return
@@ -241,8 +241,8 @@ func (r *outputReader) pulse(at string, s *outputStanza) {
 	}
 }
 
-// confirm checks the stream that says what the output does: one of a sensor's, of two
-// states.
+// confirm checks the stream that shows what the output really does: a sensor's stream with
+// two states.
 func (r *outputReader) confirm(path string, k confirmKeys) *outputs.Confirm {
 	if !r.has(path) || r.bad[path] {
 		return nil
@@ -266,7 +266,7 @@ func (r *outputReader) confirm(path string, k confirmKeys) *outputs.Confirm {
 	return nil
 }
 
-// confirmWord checks that a stream has two states, and the word is one of them.
+// confirmWord checks that a stream has two states, and that the word is one of them.
 func (r *outputReader) confirmWord(path string, k confirmKeys, st sensors.Stream) {
 	switch {
 	case len(st.States) != 2:
@@ -277,7 +277,7 @@ func (r *outputReader) confirmWord(path string, k confirmKeys, st sensors.Stream
 	}
 }
 
-// linkLost checks what to do without a link.
+// linkLost checks the action after the loss of the link.
 func (r *outputReader) linkLost(path string, k linkLostKeys) *outputs.LinkLost {
 	if !r.has(path) || r.bad[path] || !r.need(path, "after", "then") {
 		return nil
@@ -286,7 +286,7 @@ func (r *outputReader) linkLost(path string, k linkLostKeys) *outputs.LinkLost {
 	return &outputs.LinkLost{After: k.After, Then: k.Then == "on"}
 }
 
-// need reports keys that are missing under a path, and whether all are there.
+// need reports missing keys under a path, and returns whether all exist.
 func (r *reader) need(path string, keys ...string) bool {
 	all := true
 	for _, key := range keys {
@@ -298,8 +298,8 @@ func (r *reader) need(path string, keys ...string) bool {
 	return all
 }
 
-// checkInterlocks checks the names in all interlocks, now that all outputs are known. An
-// output that is on at its safe level would keep the other off for ever.
+// checkInterlocks checks the names in all interlocks, when all outputs are known. An output
+// whose safe level is on would block the other one for ever.
 func (r *outputReader) checkInterlocks() {
 	names := slices.Sorted(maps.Keys(r.safeOn))
 	for _, spec := range r.specs {
@@ -320,8 +320,8 @@ func (r *outputReader) checkInterlocks() {
 	}
 }
 
-// idleOutputs tells of outputs that nothing switches. They are no mistake: somebody may be
-// about to write the rule.
+// idleOutputs warns of outputs that nothing switches. They are not errors: the rule may be
+// added later.
 func (r *reader) idleOutputs(cfg Config) {
 	used := map[string]bool{}
 	for _, rule := range cfg.Rules {

@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// payloadKeys say how readings and states are published: those of all streams, or
-// those of one sensor, for which the keys at the top of the file are the defaults.
+// payloadKeys decide how readings and states are published: those of all streams, or those
+// of one sensor, for which the keys at the top of the file are the defaults.
 type payloadKeys struct {
 	Payload payloadWord `yaml:"payload"` // json or plain
 	Plain   plainKeys   `yaml:"plain"`
@@ -16,7 +16,7 @@ type payloadKeys struct {
 
 // plainKeys are the keys under plain.
 type plainKeys struct {
-	History bool `yaml:"history"` // the backlog is sent, too, though nothing marks it as late
+	History bool `yaml:"history"` // the backlog is sent too, although nothing marks it as late
 }
 
 // A payloadWord is json or plain.
@@ -35,7 +35,7 @@ func (p *payloadWord) UnmarshalText(text []byte) error {
 }
 
 // formats collects the formats of all streams. top has the keys at the top of the file,
-// which hold where a sensor has none of its own.
+// which are the defaults of all sensors.
 type formats struct {
 	payload.Formats
 	top payloadKeys
@@ -56,7 +56,7 @@ func formatOf(k payloadKeys) payload.Format {
 	return payload.Plain
 }
 
-// format notes the format of a sensor's streams.
+// format stores the format of a sensor's streams.
 func (r *sensorReader) format(path string, k payloadKeys, streams []sensors.Stream) {
 	if !r.has(path + ".payload") {
 		k.Payload = r.formats.top.Payload
@@ -79,8 +79,9 @@ func (r *sensorReader) format(path string, k payloadKeys, streams []sensors.Stre
 	}
 }
 
-// checkFormats is called when all sensors are known: the key plain needs something that
-// is plain, and the question of a card reader needs a key that a back end can answer.
+// checkFormats is called when all sensors are known. The key plain has an effect only if a
+// stream is plain, and a back end answers a card reader's reading by its key, which plain
+// payloads do not have.
 func (r *reader) checkFormats(cfg Config) payload.Formats {
 	f := r.formats.Formats
 	anyPlain := f.Default.IsPlain()

@@ -19,16 +19,16 @@ import (
 
 // ruleKeys are the keys of a rule.
 type ruleKeys struct {
-	When  yaml.Node     `yaml:"when"`  // one condition: {stream: word}
+	When  yaml.Node     `yaml:"when"`  // one condition: {stream: state}
 	Any   []yaml.Node   `yaml:"any"`   // conditions, of which one has to be met
 	All   []yaml.Node   `yaml:"all"`   // conditions, all of which have to be met
 	For   time.Duration `yaml:"for"`   // to 24h
 	Armed yaml.Node     `yaml:"armed"` // words of rules.ArmedWords, one or a list
-	Fault faultWord     `yaml:"fault"` // trips: a stream that fails is met
+	Fault faultWord     `yaml:"fault"` // trips: the condition of a stream that cannot be read is met
 	Then  yaml.Node     `yaml:"then"`  // needed: {output: on, off or a time}
 }
 
-// faultWord is what a stream that fails means: nothing, or "trips".
+// faultWord is the meaning of a stream that cannot be read: true is "trips".
 type faultWord bool
 
 // UnmarshalText accepts trips and ignored.
@@ -44,19 +44,19 @@ func (f *faultWord) UnmarshalText(text []byte) error {
 // A ruleReader reads the stanzas of the rules, one after the other.
 type ruleReader struct {
 	*reader
-	streams map[string]sensors.Stream // by name, those of outputs and of the panel among them
+	streams map[string]sensors.Stream // by name, including those of outputs and of the panel
 	outputs map[string]outputs.Spec   // by name
 	panel   bool                      // there is an arming block
 	rules   []rules.Rule
 }
 
-// rules returns what all stanzas say, in the order of the file. The streams and outputs of
-// cfg are those that there are.
+// rules returns all rules, in the order of the file. cfg has the existing streams and
+// outputs.
 func (r *reader) rules(n *yaml.Node, cfg Config, panel bool) []rules.Rule {
 	if r.bad["rules"] || n.Kind == 0 {
 		return nil
 	}
-	// Outputs and the panel have streams of states like any sensor: a rule may look at them.
+	// Outputs and the panel have streams with states, like sensors, so rules may use them.
 	rr := ruleReader{reader: r, streams: map[string]sensors.Stream{}, outputs: map[string]outputs.Spec{}, panel: panel}
 	for _, st := range cfg.Uplink.Streams {
 		rr.streams[st.Name] = st
@@ -70,9 +70,9 @@ func (r *reader) rules(n *yaml.Node, cfg Config, panel bool) []rules.Rule {
 	return rr.rules
 }
 
-// rule reads one stanza. Its mistakes are all reported, whatever else is wrong.
+// rule reads one stanza. All its errors are reported.
 func (r *ruleReader) rule(e entry) {
-	// The name is no topic, but it is in "by" of readings and in the state file.
+	// The name is not in a topic, but in "by" of readings and in the state file.
 	if text := nameProblem(e.key); text != "" {
 		r.failKey(e.path, "%s", text)
 	}
@@ -88,9 +88,9 @@ func (r *ruleReader) rule(e entry) {
 	r.rules = append(r.rules, rule)
 }
 
-// conditions reads the one key of when, any and all that there is.
+// conditions reads the one key of when, any and all that exists.
 func (r *ruleReader) conditions(path string, k ruleKeys, rule *rules.Rule) {
-	// Two of them would need an order of evaluation, which nobody could tell from the file.
+	// Two of them would need an order of evaluation, which the file does not show.
 	var given []string
 	for _, key := range []string{"when", "any", "all"} {
 		if r.has(join(path, key)) {
@@ -108,7 +108,7 @@ func (r *ruleReader) conditions(path string, k ruleKeys, rule *rules.Rule) {
 		return
 	}
 	switch at := join(path, given[0]); given[0] {
-	case "when": // is any with one condition
+	case "when": // equals any with one condition
 		rule.Any = r.condition(k.When, at)
 		if len(rule.Any) > 1 {
 			r.failKey(at, "has several conditions: write them as a list under any or all, such as any: [{a: x}, {b: y}]")
@@ -126,7 +126,7 @@ func (r *ruleReader) list(nodes []yaml.Node, path string) (all []rules.Condition
 		r.failKey(path, "needs conditions, such as [{cellar: wet}, {kitchen: wet}]")
 	}
 	for i, n := range nodes {
-		// A mapping of several conditions is taken apart: under any and all it means the same.
+		// A mapping of several conditions is split: under any and all it has the same meaning.
 		at := fmt.Sprintf("%s[%d]", path, i)
 		for _, c := range r.condition(n, at) {
 			if slices.Contains(all, c) {
@@ -138,7 +138,7 @@ func (r *ruleReader) list(nodes []yaml.Node, path string) (all []rules.Condition
 	return all
 }
 
-// condition reads {stream: word}. Several in one mapping are all returned.
+// condition reads {stream: state}. Several conditions in one mapping are all returned.
 func (r *ruleReader) condition(n yaml.Node, path string) (all []rules.Condition) {
 	list := r.entries(&n, path)
 	if len(list) == 0 && !r.bad[path] {
@@ -156,13 +156,13 @@ func (r *ruleReader) condition(n yaml.Node, path string) (all []rules.Condition)
 	return all
 }
 
-// stream reports whether there is a stream of states with this name; if not, at is the key
-// that named it.
+// stream reports whether a stream with this name and with states exists; if not, the error
+// is at the key at.
 func (r *ruleReader) stream(name, at string) bool {
 	st, ok := r.streams[name]
 	switch {
 	case !ok:
-		// A threshold makes the stream that a rule can look at.
+		// A threshold would create a stream with states.
 		r.failKey(at, "there is no stream %q%s", name, meant(name, r.withStates()))
 		return false
 	case len(st.States) > 0:
@@ -177,7 +177,7 @@ func (r *ruleReader) stream(name, at string) bool {
 	return false
 }
 
-// withStates are the names of the streams that a rule can look at.
+// withStates are the names of the streams with states.
 func (r *ruleReader) withStates() (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(r.streams)) {
 		if len(r.streams[name].States) > 0 {
@@ -187,7 +187,7 @@ func (r *ruleReader) withStates() (names []string) {
 	return names
 }
 
-// word reports whether a stream has a word.
+// word reports whether a stream has a state.
 func (r *ruleReader) word(e entry, word string) bool {
 	states := r.streams[e.key].States
 	if slices.Contains(states, word) {
@@ -197,7 +197,7 @@ func (r *ruleReader) word(e entry, word string) bool {
 	return false
 }
 
-// armed reads when a rule looks: one word or a list.
+// armed reads the modes in which a rule is active: one word or a list.
 func (r *ruleReader) armed(path string, n yaml.Node) (words []string) {
 	if !r.has(path) || r.bad[path] {
 		return nil
@@ -206,7 +206,7 @@ func (r *ruleReader) armed(path string, n yaml.Node) (words []string) {
 		r.failKey(path, "there is no arming block: write one, such as arming: {exit: 30s}, or leave this out")
 		return nil
 	}
-	// One word may stand alone, as always and disarmed do in any case.
+	// A single word needs no list; always and disarmed are always single.
 	if resolve(&n).Kind == yaml.ScalarNode {
 		var one string
 		r.value(&n, path, reflect.ValueOf(&one).Elem())
@@ -220,14 +220,14 @@ func (r *ruleReader) armed(path string, n yaml.Node) (words []string) {
 	return words
 }
 
-// armedWords checks when a rule looks.
+// armedWords checks the modes in which a rule is active.
 func (r *ruleReader) armedWords(path string, words []string) {
 	if len(words) == 0 {
 		r.failKey(path, "needs a mode, such as [away, home]")
 	}
 	for i, w := range words {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if !r.has(at) { // the word that stands alone
+		if !r.has(at) { // a single word
 			at = path
 		}
 		switch {
@@ -264,8 +264,8 @@ func (r *ruleReader) actions(path string, n yaml.Node) (all []rules.Action) {
 	return all
 }
 
-// action reads what an output is to do. A time that the output would cut short is a
-// mistake: somebody counts on it.
+// action reads the order for an output. A time that the output would shorten is an error,
+// because the user relies on it.
 func (r *ruleReader) action(e entry, text string) (a rules.Action, ok bool) {
 	spec, known := r.outputs[e.key]
 	if !known {
@@ -289,8 +289,8 @@ func (r *ruleReader) action(e entry, text string) (a rules.Action, ok bool) {
 	return a, true
 }
 
-// checkTime reports a time that the output would not keep. A siren without max_on is refused
-// at its own stanza, so "on" ends in any case.
+// checkTime reports a time that the output would not keep. A siren without max_on is
+// refused at its own stanza, so "on" always has an end.
 func (r *ruleReader) checkTime(e entry, a rules.Action, spec outputs.Spec) {
 	switch {
 	case a.For > 0 && spec.Safe:
@@ -300,12 +300,12 @@ func (r *ruleReader) checkTime(e entry, a rules.Action, spec outputs.Spec) {
 	}
 }
 
-// checkCycles reports rules that drive what they look at, also through other rules, the
-// panel, and streams that confirm what an output does: such rules switch an output back and
-// forth for ever.
+// checkCycles reports rules that change a stream on which they depend, directly or through
+// other rules, the panel, and streams that confirm an output: such rules would switch an
+// output on and off for ever.
 func (r *reader) checkCycles(cfg Config) {
-	// First all edges: what leads to what, whichever rule comes first in the file.
-	leads := map[string][]string{} // by stream, to streams that change with it
+	// First all edges of the graph, independent of the order of the rules.
+	leads := map[string][]string{} // for each stream, the streams that it changes
 	for _, spec := range cfg.Outputs {
 		if spec.Confirm != nil {
 			leads[spec.Stream.Name] = append(leads[spec.Stream.Name], spec.Confirm.Stream)
@@ -319,9 +319,9 @@ func (r *reader) checkCycles(cfg Config) {
 			leads[from] = append(leads[from], results(rule)...)
 		}
 	}
-	// Then each rule is asked whether what it changes leads back to what it looks at. One
-	// error for a cycle is enough: whoever mends it mends all rules on the way.
-	told := map[string]bool{} // streams of a cycle that was reported
+	// Then each rule is checked for a path from what it changes to what it depends on. One
+	// error for a cycle is enough, because it names all rules of the cycle.
+	told := map[string]bool{} // streams of cycles that were reported
 	for _, rule := range cfg.Rules {
 		for _, to := range results(rule) {
 			way := wayTo(leads, to, causes(rule))
@@ -343,7 +343,7 @@ func (r *reader) checkCycles(cfg Config) {
 	}
 }
 
-// causes are the streams that a rule looks at.
+// causes are the streams that a rule depends on.
 func causes(rule rules.Rule) (names []string) {
 	for _, c := range rule.Conditions() {
 		names = append(names, c.Stream)
@@ -362,10 +362,10 @@ func results(rule rules.Rule) (names []string) {
 	return names
 }
 
-// wayTo is a shortest way from a stream to one of several, with both ends; nil if there is
-// none.
+// wayTo is a shortest path from a stream to one of several, including both ends; nil if
+// there is none.
 func wayTo(leads map[string][]string, from string, to []string) []string {
-	came := map[string]string{from: ""} // by stream, the one before it on the way; "" for the first
+	came := map[string]string{from: ""} // for each stream, the previous one on the path; "" for the first
 	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
 		if slices.Contains(to, at) {

@@ -15,41 +15,41 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// A stanza holds the keys that every kind of sensor takes.
+// A stanza has the keys that every kind of sensor takes.
 type stanza struct {
 	Kind    string               `yaml:"kind"`    // needed
 	Every   time.Duration        `yaml:"every"`   // 1ms to 7d; 0: the kind's own pace
 	Class   string               `yaml:"class"`   // Home Assistant's, for a kind of one quantity
-	Name    label                `yaml:"name"`    // what people call it, unless the kind has a key of that name
+	Name    label                `yaml:"name"`    // display name, unless the kind has a key with this name
 	Area    label                `yaml:"area"`    // where it is
-	Streams map[string]yaml.Node `yaml:"streams"` // what is said of streams, by quantity: see streamKeys
+	Streams map[string]yaml.Node `yaml:"streams"` // keys of the streams, by quantity: see streamKeys
 	filterNodes
 	payloadKeys
 
-	streams map[string]streamKeys // what Streams holds
+	streams map[string]streamKeys // the decoded Streams
 }
 
 // A sensorReader reads the stanzas of the sensors, one after the other.
 type sensorReader struct {
 	*reader
-	specs   []sensors.Spec       // those of the stanzas that are good so far
-	derived []*derivedStanza     // read when the others are
+	specs   []sensors.Spec       // sensors of the valid stanzas so far
+	derived []*derivedStanza     // read after the others
 	shared  map[string]sharedBus // by the name of the bus
 }
 
-// A sharedBus is what the first sensor on a bus says of it.
+// A sharedBus has the settings that the first sensor on a bus uses.
 type sharedBus struct{ path, settings string }
 
-// sensors returns what all stanzas say, in the order of the file. A stanza with a
-// mistake is left out; a file without one that is good is a mistake.
+// sensors returns all sensors, in the order of the file. A stanza with an error is left
+// out; a file without a valid one is an error.
 func (r *reader) sensors(n *yaml.Node) []sensors.Spec {
 	s := sensorReader{reader: r, shared: map[string]sharedBus{}}
 	s.readAll(n)
 	return s.specs
 }
 
-// readAll reads every stanza under sensors. An agent without a sensor would be
-// healthy and silent for ever, so there has to be one.
+// readAll reads every stanza under sensors. There has to be at least one, because an agent
+// without sensors would look healthy and publish nothing.
 func (r *sensorReader) readAll(n *yaml.Node) {
 	if r.bad["sensors"] {
 		return
@@ -70,10 +70,10 @@ func (r *sensorReader) readAll(n *yaml.Node) {
 	}
 }
 
-// sensor reads one stanza. Without a kind that is known only the keys of all kinds
-// are read, so that their mistakes are reported, too; the rest could be anything.
+// sensor reads one stanza. If the kind is unknown only the keys of all kinds are read, so
+// that their errors are reported too.
 func (r *sensorReader) sensor(e entry) {
-	// A wrong name does not keep the rest from being checked.
+	// After a wrong name the rest is still checked.
 	var s stanza
 	if text := nameProblem(e.key); text != "" {
 		r.failKey(e.path, "%s", text)
@@ -87,12 +87,12 @@ func (r *sensorReader) sensor(e entry) {
 	}
 	r.mapping(e.value, e.path, reflect.ValueOf(&s).Elem(), reflect.ValueOf(opts).Elem())
 	s.streams = r.streamKeys(e.path, s.Streams)
-	if hasKey(opts, "name") { // of the part, such as that of its driver
+	if hasKey(opts, "name") { // the kind's own name, such as that of its driver
 		s.Name = ""
 	}
 	priority, written := r.priority(s, e.path), readFilters(r.reader, e.path, &s, opts)
 	if !r.check(e.path, opts) {
-		return // what is wrong promises nothing about its pace and quantities
+		return // after an error the pace and the quantities are unknown
 	}
 	if c, ok := opts.(drivers.Claimer); ok {
 		r.claim(e.path, c.Claims())
@@ -109,8 +109,8 @@ func (r *sensorReader) sensor(e entry) {
 	r.specs = append(r.specs, r.spec(read, every, every))
 }
 
-// spec makes the sensor of a stanza. every is its own pace, and streamEvery that of its
-// streams, which differ where it has none of its own.
+// spec returns the sensor of a stanza. every is the pace of the sensor, and streamEvery
+// that of its streams, which differ if the sensor has none itself.
 func (r *sensorReader) spec(s readStanza, every, streamEvery time.Duration) sensors.Spec {
 	qs := s.opts.Quantities()
 	s.written.checkQuantities(qs)
@@ -126,11 +126,11 @@ func (r *sensorReader) spec(s readStanza, every, streamEvery time.Duration) sens
 	return spec
 }
 
-// kind returns the options of the kind that a stanza names, filled with their
-// defaults. It is not ok if there is no such kind, which was reported.
+// kind returns the options of a stanza's kind, with the defaults. ok is false if there is
+// no such kind, which was reported.
 func (r *sensorReader) kind(e entry) (drivers.Options, bool) {
 	if at := resolve(e.value); at.Tag != "!!map" && !isNull(at) {
-		return nil, false // the decoder complains
+		return nil, false // the decoder reports it
 	}
 	n := child(e.value, "kind")
 	if n == nil {
@@ -138,7 +138,7 @@ func (r *sensorReader) kind(e entry) (drivers.Options, bool) {
 		return nil, false
 	}
 	if n.Kind != yaml.ScalarNode || isNull(n) {
-		return nil, false // the decoder complains
+		return nil, false // the decoder reports it
 	}
 	opts, ok := r.open(n.Value)
 	if !ok && !r.full() {
@@ -150,11 +150,11 @@ func (r *sensorReader) kind(e entry) (drivers.Options, bool) {
 	return opts, ok
 }
 
-// unknownKind says what to write instead of a kind that does not exist: the kind
-// that reads such a part, or the nearest name, and all that there are.
+// unknownKind suggests a replacement for an unknown kind: the kind that reads this part, or
+// the nearest name, and lists all kinds.
 func (r *sensorReader) unknownKind(kind string) string {
 	known := strings.Join(r.kinds(), ", ")
-	// People write the name of the part: "ds18b20" is read by kind w1.
+	// Users write the name of the part: "ds18b20" is read by kind w1.
 	other := drivers.KindFor(kind)
 	if slices.Contains(r.kinds(), other) && !strings.EqualFold(other, kind) {
 		return fmt.Sprintf("unknown kind %q: kind %q reads it; known are %s", kind, other, known)
@@ -165,14 +165,14 @@ func (r *sensorReader) unknownKind(kind string) string {
 	return fmt.Sprintf("unknown kind %q; known are %s", kind, known)
 }
 
-// noKind reports a stanza without a kind, or with a misspelled one. It looks at the
-// keys itself: without the kind the decoder does not know which of them are right.
+// noKind reports a stanza without a kind, or with a misspelt key. It checks the keys
+// itself, because without the kind the decoder does not know the valid ones.
 func (r *sensorReader) noKind(e entry) {
 	n := resolve(e.value)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		switch key := n.Content[i]; {
 		case key.Tag == "!!merge":
-			return // it may have been in there, and the decoder complains
+			return // the kind may be in there, and the decoder reports the error
 		case glued(key.Value) == "kind":
 			r.errorAt(key, e.path, noBlank, "kind: ")
 			return
@@ -184,15 +184,15 @@ func (r *sensorReader) noKind(e entry) {
 	r.fail(e.at, e.path, "needs \"kind\"; known are %s", strings.Join(r.kinds(), ", "))
 }
 
-// check asks the kind about its options and reports whether they are valid. It says
-// nothing about a key that was reported before, or below which something was: the
-// option has its default then, and what the kind says would be of that.
+// check calls the kind's check of its options and reports whether they are valid. It
+// ignores problems of keys with an error at or below them: such an option has its default
+// value.
 func (r *sensorReader) check(path string, opts drivers.Options) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
 	clean := r.clean(path, slices.Collect(maps.Keys(known))...)
-	// Check sees the options as decoded; keys that failed to decode have their
-	// defaults, so what it says of them is left out.
+	// Check sees the decoded options; keys that failed to decode have their defaults, so their
+	// problems are left out.
 	problems := opts.Check()
 	for _, p := range problems {
 		at := strings.TrimSuffix(join(path, p.Key), ".")
@@ -204,9 +204,9 @@ func (r *sensorReader) check(path string, opts drivers.Options) bool {
 	return clean && len(problems) == 0
 }
 
-// claim makes sure that no two sensors or outputs have the same hardware: the second one to
-// be opened would fail, or both would read nonsense. A sensor may share a part of what
-// it claims, such as one address of a bus, but not with one that claims the whole.
+// claim checks that no two sensors or outputs use the same hardware: the second one to be
+// opened would fail, or both would read wrong values. Sensors may share a part of what they
+// claim, such as one address of a bus, but not with one that claims the whole.
 func (r *reader) claim(path string, claims []string) {
 	// A claim is "i2c-1 0x48 A1" or "i2c-1 0x48": the second is the whole of the first.
 	for _, what := range claims {
@@ -222,7 +222,7 @@ func (r *reader) claim(path string, claims []string) {
 	}
 }
 
-// share complains about a bus that another sensor reads with other settings.
+// share reports a bus that another sensor uses with other settings.
 func (r *sensorReader) share(path string, s drivers.Sharer) {
 	bus, settings := s.Shares()
 	first, ok := r.shared[bus]
@@ -234,9 +234,9 @@ func (r *sensorReader) share(path string, s drivers.Sharer) {
 	}
 }
 
-// pace is the time between two measurements, the kind's own if the stanza has none;
-// 0 for a sensor that reports by itself when something happens. Less than 1ms is
-// rejected, because no bus here is that fast, and more than sensors.MaxEvery.
+// pace is the time between two measurements, the kind's default if the stanza has none; 0
+// for a sensor that reports events. Less than 1ms is rejected, because no bus is that fast,
+// and so is more than sensors.MaxEvery.
 func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Duration {
 	pace, path := opts.Pace(), path+".every"
 	switch {
@@ -251,8 +251,8 @@ func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Du
 	return s.Every
 }
 
-// priority is that of all streams of a sensor. Thresholds make alarms of their
-// own, and leave the measured streams routine.
+// priority is the priority of all streams of a sensor. Thresholds create separate alarm
+// streams, and leave the measured streams routine.
 func (r *sensorReader) priority(s stanza, path string) sensors.Priority {
 	if s.Alarm.Kind == 0 || s.Alarm.Kind == yaml.MappingNode {
 		return sensors.Routine

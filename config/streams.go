@@ -10,25 +10,25 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// A maker is the sensor that makes a stream.
+// A maker is the sensor of a stream.
 type maker struct {
-	sensor string // its path
-	line   int    // of its stanza
+	sensor string // path of the sensor
+	line   int    // line of its stanza
 }
 
-// streamsOf returns one stream for each quantity of a sensor. A sensor of one
-// quantity gives its own name to the stream; one of several appends the name of
-// the quantity, unless the key streams renames it.
+// streamsOf returns one stream for each quantity of a sensor. If the sensor has one
+// quantity, the stream has the name of the sensor; if it has several, the name of the
+// quantity is appended, unless the key streams renames the stream.
 func (r *sensorReader) streamsOf(
 	e entry, s stanza, every time.Duration, p sensors.Priority, written filterReader, opts drivers.Options,
 ) []sensors.Stream {
-	// The class comes first: a kind may have several quantities by it.
+	// The class comes first: it may determine the quantities of a kind.
 	qs := opts.Quantities()
 	r.checkRenames(e.path, s, qs)
 	r.class(e.path, s, opts, &qs)
 	var all []sensors.Stream
 	for _, q := range qs {
-		// at is the key that an error about the name is reported at.
+		// at is the key at which an error of the name is reported.
 		name, at := e.key, e.path
 		if len(qs) > 1 {
 			name += "_" + q.Name
@@ -40,7 +40,7 @@ func (r *sensorReader) streamsOf(
 		stream := sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q,
 			Filter: written.filterOf(q, every)}
 		stream.Title, stream.Area = s.labels(q.Name, len(qs) > 1)
-		// The alarm is a stream of its own, and its name may be taken like any other.
+		// The alarm is a separate stream, and its name may collide like any other.
 		if limit := stream.Filter.Alarm; limit != nil {
 			limit.Stream = alarmOf(stream)
 			r.addStream(limit.Stream.Name, join(e.path+".alarm", q.Name), e)
@@ -50,8 +50,8 @@ func (r *sensorReader) streamsOf(
 	return all
 }
 
-// alarmOf is the stream of the alarm that a threshold makes of a stream. It has the
-// pace of that stream, and always the priority of an alarm.
+// alarmOf is the alarm stream of a threshold. It has the pace of the measured stream, and
+// always the priority of an alarm.
 func alarmOf(st sensors.Stream) sensors.Stream {
 	alarm := sensors.Stream{Name: st.Name + "_alarm", Kind: st.Kind, Every: st.Every, Priority: sensors.Alarm,
 		Quantity: sensors.Quantity{Name: st.Quantity.Name + "_alarm", Class: "problem", States: sensors.AlarmStates}}
@@ -62,10 +62,10 @@ func alarmOf(st sensors.Stream) sensors.Stream {
 	return alarm
 }
 
-// checkRenames reports names for quantities that the sensor does not measure: they
-// would have no effect, and the stream would keep a name that nobody expects.
+// checkRenames reports names for quantities that the sensor does not measure: they would
+// have no effect, and the stream would have an unexpected name.
 func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity) {
-	// The error lists what could have been renamed.
+	// The error lists the quantities that exist.
 	var names []string
 	for _, q := range qs {
 		names = append(names, q.Name)
@@ -79,10 +79,10 @@ func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity
 	}
 }
 
-// class sets the class of the only quantity. A kind with several that has an
-// option of that name gives it to those that it is for.
+// class sets the class of the only quantity. A kind with several quantities and an option
+// of that name uses the option itself.
 func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
-	// Several quantities cannot share a class: each has one that fits its unit.
+	// Several quantities cannot share a class, because each has another unit.
 	path += ".class"
 	switch {
 	case !r.has(path), r.bad[path]:
@@ -90,7 +90,7 @@ func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]
 	case len(*qs) != 1:
 		r.failKey(path, "a %s measures %d quantities, which have their own classes", s.Kind, len(*qs))
 	default:
-		*qs = slices.Clone(*qs) // the kind's own list may be everybody's
+		*qs = slices.Clone(*qs) // the kind's list may be shared
 		(*qs)[0].Class = s.Class
 	}
 }
@@ -105,15 +105,15 @@ func hasKey(opts drivers.Options, key string) bool {
 	return known[key] != nil
 }
 
-// addStream notes that a sensor makes a stream, which no other may: the readings of
-// two sensors in one stream would be one series to everybody who reads it. The
-// error is at the key that gave the name.
+// addStream adds the stream of a sensor, which must be unique: readings of two sensors in
+// one stream would be one series for every consumer. The error is at the key that set the
+// name.
 func (r *sensorReader) addStream(name, at string, by entry) {
 	if r.bad[at] {
 		return
 	}
 	if text := topicLevelProblem(name); text != "" {
-		// The person has not chosen this name, so the error says how to choose one.
+		// The user has not chosen this name, so the error explains how to choose one.
 		if !strings.HasPrefix(at, by.path+".streams.") {
 			text += `; name its stream otherwise under "streams"`
 		}
