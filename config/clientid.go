@@ -8,18 +8,18 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// serialFiles hold the serial number of the board, ended by a NUL.
+// serialFiles have the serial number of the board, ended by a NUL.
 var serialFiles = []string{
 	"/proc/device-tree/serial-number",
 	"/sys/firmware/devicetree/base/serial-number",
 }
 
-// hostname is a variable so that tests can put another in its place.
+// hostname is a variable so that tests can replace it.
 var hostname = os.Hostname
 
-// clientID checks the name under which the broker knows the agent, or makes one if
-// the file has none. Letters, digits, _ and - are accepted, 1 to 64 of them, because
-// the name is a level of every topic; "agent" is rejected.
+// clientID checks the configured client ID, or derives one if the file has none. Letters,
+// digits, _ and - are accepted, 1 to 64 of them, because the client ID is a level of every
+// topic; "agent" is rejected.
 func (r *reader) clientID(given string) string {
 	if !r.has("client_id") {
 		return defaultClientID()
@@ -30,12 +30,12 @@ func (r *reader) clientID(given string) string {
 	return given
 }
 
-// defaultClientID names the board, or the host if the board has no serial number: SD
-// images get cloned, and their host names with them; boards do not. The result is
-// always a valid client ID of at most 64 characters.
+// defaultClientID is derived from the serial number of the board, or from the host name if
+// there is none: a cloned SD card has the host name of the original, and another board. The
+// result is always a valid client ID of at most 64 characters.
 func defaultClientID() string {
 	serial := BoardSerial()
-	// The last eight digits tell boards of one batch apart; some boards have zeros.
+	// The last eight digits differ between boards of one batch; some boards have zeros.
 	if serial = serial[max(0, len(serial)-8):]; strings.Trim(serial, "0") != "" {
 		return "pi-" + serial
 	}
@@ -47,8 +47,8 @@ func defaultClientID() string {
 	return id[:min(len(id), 64)]
 }
 
-// BoardSerial is the serial number of the board, as the kernel has it from its firmware;
-// empty if it has none.
+// BoardSerial is the serial number of the board, as the firmware reports it to the kernel;
+// empty if there is none.
 func BoardSerial() string {
 	for _, name := range serialFiles {
 		raw, err := os.ReadFile(name)
@@ -60,5 +60,5 @@ func BoardSerial() string {
 	return ""
 }
 
-// unfit is a character that no client ID has.
+// unfit matches a character that a client ID must not have.
 var unfit = regexp.MustCompile(`[^A-Za-z0-9_-]`)

@@ -7,17 +7,18 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// commandKeys are the keys under commands: how orders by MQTT are checked. Which outputs
-// take any is written at the outputs.
+// commandKeys are the keys under commands: how orders by MQTT are checked. The outputs
+// themselves define whether they take orders.
 type commandKeys struct {
 	MaxAge  time.Duration `yaml:"max_age"`  // 1s to 10m
 	KeyFile keyFileName   `yaml:"key_file"` // its first line is the key
 }
 
-// A keyFileName is a fileName that may be empty: key_file: "" says that orders need no mac.
+// A keyFileName is a fileName that may be empty: key_file: "" means that orders need no
+// mac.
 type keyFileName fileName
 
-// UnmarshalText accepts nothing, and what a fileName accepts.
+// UnmarshalText accepts an empty text and any fileName.
 func (f *keyFileName) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*f = ""
@@ -26,9 +27,9 @@ func (f *keyFileName) UnmarshalText(text []byte) error {
 	return (*fileName)(f).UnmarshalText(text)
 }
 
-// commands says how orders are checked. In less than a second no order arrives with
-// certainty; and what was meant ten minutes ago is not meant now. cfg has the outputs and
-// the doors.
+// commands checks how orders are checked. max_age is at least a second, because an order
+// needs that time to arrive, and at most ten minutes, because an older order no longer
+// matches the situation. cfg has the outputs and the doors.
 func (r *reader) commands(k commandKeys, cfg Config) uplink.Commands {
 	between(r, "commands.max_age", k.MaxAge, time.Second, 10*time.Minute, "between 1s and 10m")
 	c := uplink.Commands{MaxAge: k.MaxAge}

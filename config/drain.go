@@ -15,11 +15,11 @@ type drainKeys struct {
 	Window int64 `yaml:"window"` // 1 to 1024 messages in flight
 }
 
-// A rate is routine readings a second, 0 for no bound, or uplink.AutoRate.
+// A rate is routine readings a second, 0 for no limit, or uplink.AutoRate.
 type rate int
 
-// UnmarshalText accepts auto and whole numbers from 0 to 1000000. More than a
-// million readings a second is no rate that a network has, and so a mistake.
+// UnmarshalText accepts auto and whole numbers from 0 to 1000000. No network carries more
+// than a million readings a second, so a larger number is an error.
 func (v *rate) UnmarshalText(text []byte) error {
 	if string(text) == "auto" {
 		*v = uplink.AutoRate
@@ -33,16 +33,15 @@ func (v *rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// drain says how fast the backlog goes out. The window is bounded because each
-// message in it is kept in memory, and because MQTT has 65535 packet identifiers.
+// drain checks how fast the backlog is sent. The window is limited because each message in
+// it is in memory, and because MQTT has 65535 packet identifiers.
 func (r *reader) drain(d drainKeys) uplink.Drain {
 	between(r, "drain.window", d.Window, 1, 1024, "between 1 and 1024 messages in flight")
 	return uplink.Drain{Rate: int(d.Rate), Window: int(d.Window)}
 }
 
-// bind returns an address of this machine, or the name of an interface; "" leaves
-// the choice to the kernel. Whether there is such an address is seen when the agent
-// connects: a modem may not be plugged in yet.
+// bind returns an address of this machine, or the name of an interface; "" lets the kernel
+// choose. It does not check that the address exists: a modem may be plugged in later.
 func (r *reader) bind(name string) string {
 	_, err := netip.ParseAddr(name)
 	if name == "" || err == nil || len(name) < 16 && !strings.ContainsAny(name, " /:\t\n") { // IFNAMSIZ of netdevice(7)

@@ -9,15 +9,15 @@ import (
 
 // embeddedKeys are the keys under mqtt.embedded.
 type embeddedKeys struct {
-	Listen       string   `yaml:"listen"`        // host:port; an empty host is all addresses
+	Listen       string   `yaml:"listen"`        // host:port; an empty host means all addresses
 	PasswordFile fileName `yaml:"password_file"` // needed if others can reach the address
 }
 
-// embedded returns where the broker inside the agent listens, and the address at
-// which the agent reaches it. Without a password it may listen on loopback only:
-// anybody who reaches the port could publish.
+// embedded returns the address on which the broker inside the agent listens, and the one at
+// which the agent connects to it. Without a password it may listen on loopback only:
+// everybody who reaches the port could publish.
 func (r *mqttReader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
-	// Keys that would have no effect: a person who writes them expects protection.
+	// Keys without effect are errors: a user who writes them expects protection.
 	for _, key := range []string{"mqtt.password_file", "mqtt.tls"} {
 		if r.has(key) {
 			r.failKey(key, "is for a broker elsewhere: the embedded one takes mqtt.embedded.password_file and no TLS")
@@ -43,15 +43,15 @@ func (r *mqttReader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 	return own, []*url.URL{{Scheme: "mqtt", Host: net.JoinHostPort(reach(host), port)}}
 }
 
-// isLoopback reports whether only this machine reaches what listens on host. A
-// name other than localhost is not looked up and counts as reachable.
+// isLoopback reports whether only this machine can connect to a listener on host. A name
+// other than localhost is not looked up and counts as reachable.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// reach returns the host to dial for a broker that listens on host: the loopback
-// address if it listens on all addresses.
+// reach returns the host to dial for a broker that listens on host: the loopback address if
+// it listens on all addresses.
 func reach(host string) string {
 	switch ip := net.ParseIP(host); {
 	case host == "", ip != nil && ip.To4() != nil && ip.IsUnspecified():

@@ -7,17 +7,16 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// homeKeys are off unless a person says so: what is announced goes beyond the
-// agent's own topics, which the broker's access list may not allow, and nobody
-// but Home Assistant has a use for it.
+// homeKeys are off by default: the announcement is published outside of the agent's own
+// topics, which the broker's access list may not allow, and only Home Assistant uses it.
 type homeKeys struct {
 	Discovery bool   `yaml:"discovery"`
 	Prefix    string `yaml:"prefix"` // of the topics that Home Assistant subscribes to
 }
 
-// home says whether and where the device is announced. It rejects a section without
-// the key that switches it on, because a person who writes one wants it, and an
-// announcement that is larger than what brokers accept.
+// home checks whether and where the device is announced. It rejects a section without the
+// key that enables it, because a user who writes the section wants the announcement, and an
+// announcement that is larger than brokers accept.
 func (r *reader) home(h homeKeys, cfg Config) uplink.HomeAssistant {
 	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix, Outputs: homeOutputs(cfg),
 		Alarm: homeAlarm(cfg)}
@@ -43,14 +42,14 @@ func (r *reader) home(h homeKeys, cfg Config) uplink.HomeAssistant {
 	return ha
 }
 
-// homeOutputs are what Home Assistant is told of the outputs, nil without any. It cannot
-// sign its orders: where they have to be signed it is offered none.
+// homeOutputs are the outputs in the announcement, nil without any. Home Assistant cannot
+// sign orders: if orders must be signed, none are offered.
 func homeOutputs(cfg Config) map[string]homeassistant.Output {
 	if len(cfg.Outputs) == 0 {
 		return nil
 	}
 	all := map[string]homeassistant.Output{}
-	topics := payload.NewTopics(cfg.Uplink.ClientID, payload.DefaultPatterns, nil) // orders have no pattern
+	topics := payload.NewTopics(cfg.Uplink.ClientID, payload.DefaultPatterns, nil) // topics of orders have no pattern
 	for _, spec := range cfg.Outputs {
 		o := homeassistant.Output{Pulse: spec.Pulse > 0}
 		if spec.Commands && cfg.Uplink.Commands.Key.File == "" {
@@ -61,23 +60,22 @@ func homeOutputs(cfg Config) map[string]homeassistant.Output {
 	return all
 }
 
-// homeAlarm is what Home Assistant is told of the alarm panel, nil without one.
+// homeAlarm is the alarm panel in the announcement, nil without one.
 func homeAlarm(cfg Config) *homeassistant.Alarm {
 	opt := cfg.Arming
 	if opt == nil {
 		return nil
 	}
 	a := &homeassistant.Alarm{Modes: opt.Modes, Code: opt.CodesFile != "", CodeToArm: opt.CodeToArm}
-	if opt.Commands && cfg.Uplink.Commands.Key.File == "" { // it cannot sign
+	if opt.Commands && cfg.Uplink.Commands.Key.File == "" { // Home Assistant cannot sign orders
 		topics := payload.NewTopics(cfg.Uplink.ClientID, payload.DefaultPatterns, nil)
 		a.Command = topics.Order(homeassistant.AlarmStream)
 	}
 	return a
 }
 
-// classes tells of those that Home Assistant would refuse. They are no mistake:
-// other back ends have classes of their own, and later versions of Home
-// Assistant know more of them than we do.
+// classes warns of classes that Home Assistant would refuse. They are not errors: other
+// back ends have their own classes, and later versions of Home Assistant have more classes.
 func (r *reader) classes(specs []sensors.Spec) {
 	for _, spec := range specs {
 		for _, s := range spec.AllStreams() {
@@ -90,7 +88,7 @@ func (r *reader) classes(specs []sensors.Spec) {
 	}
 }
 
-// classPath is where the class of a quantity is written.
+// classPath is the path of a quantity's class.
 func (r *reader) classPath(sensor, quantity string) string {
 	if own := sensor + ".quantities." + quantity + ".class"; r.has(own) {
 		return own

@@ -1,11 +1,11 @@
 package config
 
-// Keys returns pointers to the structs whose yaml tags are the keys of the file, by
-// the path under which they stand, with the defaults in them. Keys of the sensors
-// stand under "sensors.NAME", and those of the outputs under "outputs.NAME"; those of a
-// kind are with its options in package drivers. The structs are the caller's own.
+// Keys returns pointers to the structs whose yaml tags are the keys of the file, by their
+// path, with the default values. Keys of the sensors are under "sensors.NAME", those of the
+// outputs under "outputs.NAME"; those of a kind are in its options in package drivers. The
+// caller owns the structs.
 //
-// It is for docs/configuration.md, which build/docs makes, and for nothing else.
+// It is only for docs/configuration.md, which build/docs generates.
 func Keys() map[string]any {
 	f := defaults()
 	return map[string]any{

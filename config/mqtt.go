@@ -16,14 +16,14 @@ import (
 
 const maxText = 1<<16 - 1 // bytes of a user name: MQTT 3.1.1, section 1.5.3
 
-// mqttKeys are the keys under mqtt. AllowPlaintext lets a password travel without
-// TLS to a host that is not private; Prove and Retain are on unless they are set.
+// mqttKeys are the keys under mqtt. AllowPlaintext allows sending a password without TLS to
+// a host that is not private; Prove and Retain are on by default.
 type mqttKeys struct {
 	Server         string        `yaml:"server"`          // an address, or "embedded"
 	Servers        []string      `yaml:"servers"`         // addresses, in the order in which they are tried
 	Username       string        `yaml:"username"`        // at most 65535 bytes
 	PasswordFile   fileName      `yaml:"password_file"`   // its first line is the password
-	AllowPlaintext bool          `yaml:"allow_plaintext"` // the password may travel without TLS
+	AllowPlaintext bool          `yaml:"allow_plaintext"` // the password may be sent without TLS
 	KeepAlive      time.Duration `yaml:"keepalive"`       // 5s to 10m
 	TLS            tlsKeys       `yaml:"tls"`
 	Bind           string        `yaml:"bind"`          // an address of this machine or an interface
@@ -37,7 +37,7 @@ type mqttKeys struct {
 	Embedded       embeddedKeys  `yaml:"embedded"`
 }
 
-// An mqttVersion is mqtt.version as the file has it.
+// An mqttVersion is the value of mqtt.version.
 type mqttVersion mqtt.Version
 
 // UnmarshalText accepts auto, 3.1.1 and 5.
@@ -51,8 +51,8 @@ func (v *mqttVersion) UnmarshalText(text []byte) error {
 	return fmt.Errorf("want auto, 3.1.1 or 5, not %q", text)
 }
 
-// reconnectKeys are the keys under mqtt.reconnect: how a fleet comes back to a broker
-// that was away.
+// reconnectKeys are the keys under mqtt.reconnect: how a fleet reconnects after an outage
+// of its broker.
 type reconnectKeys struct {
 	Within time.Duration `yaml:"within"`
 }
@@ -62,41 +62,40 @@ type healthKeys struct {
 	Every time.Duration `yaml:"every"` // 10s to 1h
 }
 
-// tlsKeys are the keys under mqtt.tls. The files are named here and read when the
-// agent connects.
+// tlsKeys are the keys under mqtt.tls. The files are read when the agent connects.
 type tlsKeys struct {
-	CA         fileName `yaml:"ca"`          // who may sign the broker's certificate; else the system's list
+	CA         fileName `yaml:"ca"`          // certificates that may sign the broker's; empty: the system's
 	Cert       fileName `yaml:"cert"`        // of the agent, together with key
 	Key        fileName `yaml:"key"`         // of cert
-	ServerName string   `yaml:"server_name"` // in the broker's certificate, if it is not the host of the address
-	ALPN       string   `yaml:"alpn"`        // the protocol to ask for, 1 to 255 bytes
+	ServerName string   `yaml:"server_name"` // the name in the broker's certificate, if it is not the host of the address
+	ALPN       string   `yaml:"alpn"`        // the ALPN protocol, 1 to 255 bytes
 }
 
 // An mqttReader checks the keys under mqtt.
 type mqttReader struct {
 	*reader
-	guarded bool // there is a password, and it must not travel in plain text
+	guarded bool // there is a password, and it must not be sent in plain text
 }
 
-// mqtt returns how to reach the broker, and how to run it if it is the embedded
-// one (nil: it is not). Of an embedded broker the password is known by its own key.
+// mqtt returns the connection to the broker, and the embedded broker (nil: none). The
+// password of an embedded broker has its own key.
 func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 	own := mqttReader{reader: r}
 	return own.read(m)
 }
 
-// read is mqtt, once the keys have a reader of their own.
+// read is mqtt with its own reader.
 func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
-	// Less than 5 s is traffic for nothing; more than 10 m, and a broken link is
-	// noticed too late.
+	// A keepalive of less than 5 s causes needless traffic; with more than 10 m a broken link
+	// is noticed too late.
 	between(r.reader, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	between(r.reader, "mqtt.reconnect.within", m.Reconnect.Within, time.Second, 50*time.Second, "between 1s and 50s")
 	between(r.reader, "mqtt.will_delay", m.WillDelay, 0, 5*time.Minute, "between 0s and 5m")
 	if m.WillDelay%time.Second != 0 {
 		r.failValue("mqtt.will_delay", "is not in whole seconds, which MQTT has")
 	}
-	// There is no 0: a heartbeat that stays away tells of a node that hangs and whose
-	// link does not.
+	// There is no 0: a missing heartbeat shows that a node hangs although its connection is
+	// alive.
 	between(r.reader, "mqtt.health.every", m.Health.Every, 10*time.Second, time.Hour, "between 10s and 1h")
 	up := uplink.Options{
 		Broker: mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind),
@@ -108,7 +107,7 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 		NoRetain: !m.Retain, Properties: m.Properties,
 		Health: m.Health.Every,
 	}
-	// Of the embedded broker the agent knows all itself: no user, no TLS.
+	// For the embedded broker no user and no TLS can be configured.
 	if !r.has("mqtt.servers") && m.Server == "embedded" {
 		own, address := r.embedded(m.Embedded)
 		up.Servers, up.Password = address, own.Password
@@ -117,7 +116,7 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	if r.has("mqtt.embedded") && !r.bad["mqtt.server"] {
 		r.failKey("mqtt.embedded", `is only for "server: embedded"`)
 	}
-	// A password may come from elsewhere than the file, so that is what counts.
+	// A password may come from elsewhere than the file, so the resulting password counts.
 	r.username(m.Username)
 	r.passwordFile("mqtt.password_file", m.PasswordFile)
 	up.Password = password(m.PasswordFile)
@@ -127,13 +126,13 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	return up, nil
 }
 
-// packagedPassword is the file that the package's unit passes on as a credential.
-// Tests change it.
+// packagedPassword is the file that the package's unit passes as a credential. Tests change
+// it.
 var packagedPassword = "/etc/holdfast/mqtt.password"
 
-// password says where the password is: in the file that is named, in what systemd
-// passes on, in the environment, else in the file that the unit would pass on, so
-// that a command which root runs by hand has it, too.
+// password returns the place of the password: the named file, the systemd credential, the
+// environment, or else the file that the unit would pass, so that commands which root runs
+// by hand have the password too.
 func password(file fileName) mqtt.Secret {
 	const variable = "HOLDFAST_MQTT_PASSWORD"
 	credential := filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), "mqtt.password")
@@ -148,15 +147,15 @@ func password(file fileName) mqtt.Secret {
 	return mqtt.Secret{Env: variable}
 }
 
-// hasLine reports whether there is a file with more than a line break in it. The
-// unit passes on one line break where there is no password.
+// hasLine reports whether a file exists and has more than a line break. Without a password
+// the unit passes one line break.
 func hasLine(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.Size() > int64(len("\n"))
 }
 
-// username complains about what a text of several lines leaves in a user name,
-// and warns of blanks, which a broker takes for a part of it.
+// username reports line breaks in a user name, and warns of surrounding blanks, which the
+// broker treats as part of it.
 func (r *mqttReader) username(name string) {
 	const path = "mqtt.username"
 	switch {
@@ -169,8 +168,8 @@ func (r *mqttReader) username(name string) {
 	}
 }
 
-// passwordFile warns of a file that may be the password itself. It is not
-// repeated.
+// passwordFile warns of a file name that may be the password itself. It does not repeat the
+// name.
 func (r *reader) passwordFile(path string, file fileName) {
 	if file != "" && !strings.Contains(string(file), "/") {
 		r.warn(path, "is a name without a folder: write the whole path of a file; "+
@@ -178,17 +177,17 @@ func (r *reader) passwordFile(path string, file fileName) {
 	}
 }
 
-// warn adds a warning at the value of a path: the file is valid, but probably not
-// what the person wants.
+// warn adds a warning at the value of a path: the file is valid, but probably not as the
+// user intends.
 func (r *reader) warn(path, text string) {
 	n := nearest(r.values, path)
 	r.warnings = append(r.warnings, Error{r.file, n.Line, n.Column, path, text})
 }
 
-// tls checks that the files make sense together and with the servers. It does not
-// open them: that they belong together is seen by Check of package uplink.
+// tls checks that the keys match each other and the servers. It does not open the files:
+// Check of package uplink checks their contents.
 func (r *mqttReader) tls(up uplink.Options) {
-	// A file may name brokers with TLS and without: the keys are for the first.
+	// A file may name brokers with TLS and without: the keys apply to those with TLS.
 	secure, plain := false, false
 	for _, u := range up.Servers {
 		secure = secure || tlsScheme[u.Scheme] == ""
@@ -205,8 +204,8 @@ func (r *mqttReader) tls(up uplink.Options) {
 	}
 }
 
-// alpn checks the name of a protocol: RFC 7301, section 3.1, bounds it, and those
-// that are in use are printable.
+// alpn checks the name of a protocol: RFC 7301, section 3.1, limits its length, and real
+// names are printable.
 func (r *mqttReader) alpn(name string, servers []*url.URL) {
 	const path = "mqtt.tls.alpn"
 	raw := slices.ContainsFunc(servers, func(u *url.URL) bool { return u.Scheme == "mqtts" })
@@ -220,8 +219,8 @@ func (r *mqttReader) alpn(name string, servers []*url.URL) {
 	}
 }
 
-// requirePair reports a key that stands there without its other half, such as a
-// certificate without its private key.
+// requirePair reports a key without its counterpart, such as a certificate without its
+// private key.
 func (r *reader) requirePair(path, other string) {
 	if r.has(path) && !r.has(other) && !r.bad[other] {
 		r.failKey(path, "needs %q beside it", other[strings.LastIndexByte(other, '.')+1:])

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// privateEnds are domains that nobody can have in the public DNS: RFC 6762
-// (local), RFC 8375 (home.arpa), RFC 6761 (localhost), the ICANN's resolution
-// 2024.07.29.06 (internal), and what routers call their network (lan).
+// privateEnds are domains that do not exist in the public DNS: RFC 6762 (local), RFC 8375
+// (home.arpa), RFC 6761 (localhost), the ICANN's resolution 2024.07.29.06 (internal), and
+// the usual domain of home routers (lan).
 var privateEnds = []string{".local", ".lan", ".home.arpa", ".internal", ".localhost"}
 
-// isPrivate reports whether a host is near by what it is called: an address
-// that no router of the internet forwards, or a name that its DNS does not
-// have. Nobody is asked; a name that looks public counts as public.
+// isPrivate reports whether a host is in a private network by its name: an address that is
+// not routed on the internet, or a name that is not in the public DNS. It makes no lookup;
+// a name that looks public counts as public.
 func isPrivate(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap() // ::ffff:192.168.1.7 is 192.168.1.7
@@ -21,7 +21,7 @@ func isPrivate(host string) bool {
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.Contains(name, ".") {
-		// Digits alone, as in 1572395042, are an IPv4 address to some resolvers.
+		// Some resolvers take digits such as 1572395042 for an IPv4 address.
 		return name == strings.ToLower(host) && strings.Trim(name, "0123456789") != ""
 	}
 	for _, end := range privateEnds {
@@ -32,8 +32,7 @@ func isPrivate(host string) bool {
 	return false
 }
 
-// hostForm is a name of letters, digits and hyphens as RFC 1123, section 2.1, has
-// it.
+// hostForm matches a name of letters, digits and hyphens, as in RFC 1123, section 2.1.
 var hostForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 
 // isHost reports whether a text is the name or the address of a host.

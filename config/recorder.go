@@ -13,33 +13,32 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// DefaultRecorderPath is where the file of the recorder is, if nobody says otherwise.
+// DefaultRecorderPath is the default path of the recorder's file.
 const DefaultRecorderPath = "/etc/holdfast/recorder.yaml"
 
-// What the recorder does with a device that is not in its table yet.
+// How the recorder handles a device that is not in its table yet.
 const (
 	AcceptUnknown     = "accept"     // it is registered on first sight
-	RefuseUnknown     = "refuse"     // what it sends is counted and acknowledged, not stored
-	QuarantineUnknown = "quarantine" // what it sends goes to the table quarantine
+	RefuseUnknown     = "refuse"     // its messages are counted and acknowledged, not stored
+	QuarantineUnknown = "quarantine" // its messages are stored in the table quarantine
 )
 
-// A Recorder is what holdfast-recorder is to do. It means nothing if there was an
-// error.
+// A Recorder is the configuration of holdfast-recorder. After an error it has no meaning.
 type Recorder struct {
 	Broker        mqtt.Broker   // its ClientID is always set, its Servers if NATS is nil
-	NATS          *NATS         // the source in place of a broker; nil: the broker
+	NATS          *NATS         // the source instead of a broker; nil: the broker
 	Share         string        // the group that shares the work; empty: the recorder gets everything
 	Database      string        // "sqlite:PATH" or the URL of a PostgreSQL database
 	Unknown       string        // AcceptUnknown, RefuseUnknown or QuarantineUnknown
 	BatchSize     int           // messages of one commit at most
-	BatchTime     time.Duration // the longest time that a message waits for others before a commit
+	BatchTime     time.Duration // the maximum time that a message waits for a commit
 	MaxQuarantine int           // rows of the table quarantine at most
-	Status        *Status       // where the page is served; nil: nowhere
+	Status        *Status       // where the page is served; nil: it is not
 	Warnings      Errors
 }
 
-// recorderFile is the recorder's configuration as a person writes it. ParseRecorder has
-// the defaults; docs/recorder.md shows them.
+// recorderFile has the keys of the recorder's configuration. ParseRecorder has the
+// defaults; docs/recorder.md documents them.
 type recorderFile struct {
 	ClientID   string         `yaml:"client_id"`
 	MQTT       recorderMQTT   `yaml:"mqtt"`
@@ -51,8 +50,8 @@ type recorderFile struct {
 	Status     statusKeys     `yaml:"status"`
 }
 
-// recorderMQTT are the keys under mqtt: those of the agent's that are about the way
-// to the broker.
+// recorderMQTT are the keys under mqtt: those of the agent that are about the connection to
+// the broker.
 type recorderMQTT struct {
 	Server         string        `yaml:"server"`
 	Servers        []string      `yaml:"servers"`
@@ -65,8 +64,8 @@ type recorderMQTT struct {
 	Share          string        `yaml:"share"` // the name of a group of a shared subscription
 }
 
-// deviceKeys are the keys under devices. They decide about devices only: a device that
-// is known may have any streams.
+// deviceKeys are the keys under devices. They apply to devices only: a known device may
+// have any streams.
 type deviceKeys struct {
 	Unknown string `yaml:"unknown"` // accept, refuse or quarantine
 }
@@ -82,9 +81,9 @@ type quarantineKeys struct {
 	Max int `yaml:"max"` // 1 to 1000000 rows
 }
 
-// LoadRecorder reads the recorder's file, or standard input if path is "-". What is
-// wrong with it is an [Errors]. Databases and password files are not opened. It returns
-// when ctx is done, as [Load] does.
+// LoadRecorder reads the recorder's file, or standard input if path is "-". Its errors in
+// the file are an [Errors]. It opens no database and no password file. It returns when ctx
+// is done, like [Load].
 func LoadRecorder(ctx context.Context, path string) (Recorder, error) {
 	return untilDone(ctx, func() (Recorder, error) { return loadRecorderFile(path) })
 }
@@ -107,25 +106,25 @@ func loadRecorderFile(path string) (Recorder, error) {
 	return ParseRecorder(name, data)
 }
 
-// recorderHints are what an error about the recorder's file suggests.
+// recorderHints are the suggestions in errors about the recorder's file.
 var recorderHints = hints{"holdfast-recorder", []string{"client_id: recorder-1",
 	"mqtt: {server: mqtts://broker.example.com}"}}
 
-// ParseRecorder reads the text of the recorder's file; name is what errors call it.
-// What is wrong with it is an [Errors], and then the Recorder is empty.
+// ParseRecorder parses the text of the recorder's file; name is its name in errors. Errors
+// in the file are an [Errors], and then the Recorder is empty.
 func ParseRecorder(name string, data []byte) (Recorder, error) {
-	// The same decoder as for the agent's file: unknown and repeated keys are errors.
+	// The decoder of the agent's file: unknown and repeated keys are errors.
 	r := &reader{decoder: &decoder{newProblems(name)}}
 	f := recorderFile{
 		MQTT:     recorderMQTT{KeepAlive: 15 * time.Second},
 		NATS:     natsKeys{Keep: 72 * time.Hour}, // a weekend
 		Database: "sqlite:/var/lib/holdfast-recorder/history.db",
 		Devices:  deviceKeys{Unknown: AcceptUnknown},
-		// One commit of 5,000 readings takes some 0.1 s; four commits a second wear a disk little.
+		// A commit of 5,000 readings takes about 0.1 s; four commits a second wear a disk little.
 		Batch:      batchKeys{Size: 5000, Time: 250 * time.Millisecond},
 		Quarantine: quarantineKeys{Max: 10_000},
 	}
-	// As for the agent: all mistakes are collected, and said at once.
+	// As for the agent, all errors are collected and reported at once.
 	var out Recorder
 	text := string(data)
 	if root := r.document(text); root != nil {
@@ -141,8 +140,8 @@ func ParseRecorder(name string, data []byte) (Recorder, error) {
 	return out, nil
 }
 
-// recorder checks the keys and makes the Recorder of them. Each check reports and goes
-// on, so that a person sees all mistakes at once.
+// recorder checks the keys and returns the Recorder. Each check reports its errors and
+// continues, so that all errors are reported at once.
 func (r *reader) recorder(f recorderFile) Recorder {
 	switch {
 	case r.bad["client_id"]:
@@ -161,7 +160,7 @@ func (r *reader) recorder(f recorderFile) Recorder {
 		out.Share = r.share("nats.share", f.NATS.Share, f.Database)
 	}
 	out.Broker.ClientID = f.ClientID
-	// Nobody writes a secret here, so the text may be repeated.
+	// This value cannot be a secret, so the text may be repeated.
 	switch f.Devices.Unknown {
 	case AcceptUnknown, RefuseUnknown, QuarantineUnknown:
 	default:
@@ -176,15 +175,15 @@ func (r *reader) recorder(f recorderFile) Recorder {
 	return out
 }
 
-// recorderBroker checks the way to the broker as the agent's file does, with the same
-// errors. No file is opened.
+// recorderBroker checks the connection to the broker as for the agent's file, with the same
+// errors. It opens no file.
 func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
-	// The word means a broker inside of the process, and this one has none.
+	// The word means a broker inside the process, which the recorder does not have.
 	if m.Server == "embedded" {
 		r.failValue("mqtt.server", "the embedded broker is inside of an agent: write the address of that agent")
 		return mqtt.Broker{}
 	}
-	// The bounds and checks are those of the agent, see mqttReader.read.
+	// The limits and checks are those of the agent: see mqttReader.read.
 	between(r, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	own := mqttReader{reader: r}
 	own.username(m.Username)
@@ -193,15 +192,15 @@ func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
 		Password: recorderPassword(m.PasswordFile),
 		TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
 			ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}}
-	// A password must not travel in plain text beyond a private network.
+	// A password must not be sent in plain text outside of a private network.
 	own.guarded = b.Password.IsSet() && !m.AllowPlaintext
 	b.Servers = own.servers(mqttKeys{Server: m.Server, Servers: m.Servers})
 	own.tls(uplink.Options{Broker: b})
 	return b
 }
 
-// recorderStatus checks where the page is served as the agent's file does for its
-// page, but for a unix socket, which is not offered.
+// recorderStatus checks where the page is served, like the agent's file, except that a unix
+// socket is not offered.
 func (r *reader) recorderStatus(k statusKeys) *Status {
 	if strings.HasPrefix(k.Listen, "unix:") {
 		r.failValue("status.listen", "the recorder listens on a port: write 127.0.0.1:8081")
@@ -210,8 +209,8 @@ func (r *reader) recorderStatus(k statusKeys) *Status {
 	return r.status(k)
 }
 
-// share checks the name of a group. Its members have to know the same sequences, or
-// each of them would miss what the others got.
+// share checks the name of a group. Its members have to know the same sequences, otherwise
+// each of them would report the readings of the others as missing.
 func (r *reader) share(path, group, database string) string {
 	switch problem := nameProblem(group); {
 	case !r.has(path) || r.bad[path]:
@@ -223,8 +222,8 @@ func (r *reader) share(path, group, database string) string {
 	return group
 }
 
-// recorderPassword is password without the file of the agent's package: the recorder
-// on the same machine has an account of its own.
+// recorderPassword is password without the file of the agent's package: the recorder on the
+// same machine has another account.
 func recorderPassword(file fileName) mqtt.Secret {
 	if p := password(file); file != "" || p.File != packagedPassword {
 		return p
@@ -232,14 +231,14 @@ func recorderPassword(file fileName) mqtt.Secret {
 	return mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}
 }
 
-// database checks where the history goes. A password in the address would be in
-// copies of this file and in logs: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
+// database checks where the history is stored. A password in the URL would be in copies of
+// this file and in logs: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
 func (r *reader) database(text string) string {
 	const path = "database"
 	if r.bad[path] {
 		return ""
 	}
-	// A relative path would be another file for each command's folder.
+	// A relative path would be another file in each working directory.
 	file, isFile := strings.CutPrefix(text, "sqlite:")
 	u, err := url.Parse(text)
 	switch {
@@ -256,8 +255,8 @@ func (r *reader) database(text string) string {
 	return text
 }
 
-// hasPassword reports whether an address has a password, before the host or as a
-// parameter, which the driver takes as well.
+// hasPassword reports whether a URL has a password, before the host or as a parameter,
+// which the driver accepts as well.
 func hasPassword(u *url.URL) bool {
 	_, has := u.User.Password()
 	return has || u.Query().Has("password")

@@ -9,16 +9,16 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// A NATS says how the recorder reaches NATS, whose MQTT gateway the agents publish to.
+// A NATS is the connection to NATS, whose MQTT gateway the agents publish to.
 type NATS struct {
 	Servers  []string // nats://HOST:PORT or tls://HOST:PORT
 	Username string
 	Password mqtt.Secret
 	TLS      mqtt.TLS      // CA, Cert and Key alone
-	Keep     time.Duration // how long NATS keeps what recorders have not stored
+	Keep     time.Duration // how long NATS keeps messages that recorders have not stored
 }
 
-// natsKeys are the keys under nats, in place of those under mqtt.
+// natsKeys are the keys under nats, instead of those under mqtt.
 type natsKeys struct {
 	Server       string        `yaml:"server"`
 	Servers      []string      `yaml:"servers"`
@@ -36,7 +36,8 @@ type natsTLSKeys struct {
 	Key  string `yaml:"key"`
 }
 
-// nats checks the keys under nats; nil if the file has none of them. No file is opened.
+// nats checks the keys under nats; it returns nil if the file has none of them. It opens no
+// file.
 func (r *reader) nats(k natsKeys) *NATS {
 	switch {
 	case !r.has("nats"):
@@ -52,7 +53,7 @@ func (r *reader) nats(k natsKeys) *NATS {
 	n := &NATS{Keep: k.Keep, Username: k.Username, Password: recorderPassword(k.PasswordFile),
 		TLS: mqtt.TLS{CA: k.TLS.CA, Cert: k.TLS.Cert, Key: k.TLS.Key}}
 	n.Password.Key = "nats.password_file"
-	// The password that a service manager hands over counts, too.
+	// A password from the service manager counts too.
 	guarded := n.Password.IsSet()
 	switch one, many := r.has("nats.server"), r.has("nats.servers"); {
 	case one && many:
@@ -70,8 +71,8 @@ func (r *reader) nats(k natsKeys) *NATS {
 	return n
 }
 
-// natsServer appends the address that a text holds. Its errors repeat nothing of the
-// text, which may have a password in it.
+// natsServer appends the URL in text. Its errors contain nothing of the text, which may
+// include a password.
 func (r *reader) natsServer(all []string, path, text string, guarded bool) []string {
 	u, err := url.Parse(text)
 	switch {

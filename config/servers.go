@@ -13,23 +13,23 @@ import (
 	"unicode"
 )
 
-// ports are what the schemes mean without one, as registered with IANA for MQTT and
-// as the web has them.
+// ports are the default ports of the schemes, as registered with IANA for MQTT and as usual
+// for the web.
 var ports = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
 
-// tlsScheme maps each scheme without TLS to the one with it.
+// tlsScheme maps each scheme without TLS to the one with TLS.
 var tlsScheme = map[string]string{"mqtt": "mqtts", "ws": "wss"}
 
-// schemeAliases are schemes that people know from elsewhere.
+// schemeAliases are schemes of other programs.
 var schemeAliases = map[string]string{
 	"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts", "mqtt+ssl": "mqtts",
 	"http": "ws", "https": "wss",
 }
 
-// servers returns the addresses of `server` or `servers`, of which exactly one has
-// to be there. The agent tries them in this order.
+// servers returns the URLs of `server` or `servers`, exactly one of which is needed. The
+// agent tries them in this order.
 func (r *mqttReader) servers(m mqttKeys) []*url.URL {
-	// What is missing because another key was wrong is not reported again.
+	// A key that is missing because of another error is not reported again.
 	switch one, many := r.has("mqtt.server"), r.has("mqtt.servers"); {
 	case one && many:
 		r.failKey("mqtt.servers", `cannot be used together with "server": write one of the two`)
@@ -43,13 +43,13 @@ func (r *mqttReader) servers(m mqttKeys) []*url.URL {
 	return nil
 }
 
-// serverList reads the list of `servers`. The embedded broker cannot be one of
-// several: the agent would have to keep two backlogs.
+// serverList reads the list of `servers`. The embedded broker cannot be one of several,
+// because the agent would need two backlogs.
 func (r *mqttReader) serverList(texts []string) (all []*url.URL) {
 	if len(texts) == 0 && !r.bad["mqtt.servers"] {
 		r.failValue("mqtt.servers", "needs one server or more")
 	}
-	// Each is checked, so that all mistakes of a list are seen at once.
+	// Each is checked, so that all errors of the list are reported at once.
 	for i, text := range texts {
 		path := fmt.Sprintf("mqtt.servers[%d]", i)
 		if text == "embedded" {
@@ -61,13 +61,13 @@ func (r *mqttReader) serverList(texts []string) (all []*url.URL) {
 	return all
 }
 
-// server appends the address that a text holds, unless it is wrong or would let
-// the password travel unencrypted to a host that is not private.
+// server appends the URL in text, unless it is wrong or the password would be sent
+// unencrypted to a host that is not private.
 func (r *mqttReader) server(all []*url.URL, path, text string) []*url.URL {
 	if r.bad[path] {
 		return all
 	}
-	// The scheme without TLS is fine on a private network, and without a password.
+	// A scheme without TLS is allowed in a private network, and without a password.
 	u, err := parseServer(text)
 	if err != nil {
 		r.failValue(path, "%v", err)
@@ -80,14 +80,14 @@ func (r *mqttReader) server(all []*url.URL, path, text string) []*url.URL {
 	return append(all, u)
 }
 
-// parseServer reads the address of a broker, SCHEME://HOST[:PORT][/PATH] with a path
-// for WebSocket alone. The result always has a port. A user, a password, a query and
-// a fragment are rejected: they would be in logs. Its errors repeat nothing of the
-// text: people write passwords there ("server: porch:SECRET").
+// parseServer parses the URL of a broker, SCHEME://HOST[:PORT][/PATH] with a path only for
+// WebSocket. The result always has a port. A user, a password, a query and a fragment are
+// rejected, because they would be in logs. Its errors contain nothing of the text: users
+// write passwords there ("server: porch:SECRET").
 func parseServer(text string) (*url.URL, error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme) // RFC 3986, section 3.1
-	// What may be a secret is looked for first, so that nothing after it repeats it.
+	// Possible secrets are checked first, so that no later error repeats one.
 	switch {
 	case text == "":
 		return nil, errors.New("needs an address, such as mqtts://broker.example.com")
@@ -110,7 +110,7 @@ func parseServer(text string) (*url.URL, error) {
 	if path != "" && scheme[0] == 'm' {
 		return nil, errors.New("MQTT has no path: end the address at the port")
 	}
-	if address, zone, zoned := strings.Cut(authority, "%"); zoned { // of a link-local address: RFC 6874
+	if address, zone, zoned := strings.Cut(authority, "%"); zoned { // zone of a link-local address: RFC 6874
 		authority = address + "%25" + strings.TrimPrefix(zone, "25")
 	}
 	u, err := url.Parse(scheme + "://" + authority + rest[min(len(rest), strings.IndexByte(rest+"/", '/')):])
@@ -124,8 +124,8 @@ func parseServer(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// splitPort splits HOST:PORT at the last colon. The colons inside of brackets
-// belong to an IPv6 address.
+// splitPort splits HOST:PORT at the last colon. Colons in brackets belong to an IPv6
+// address.
 func splitPort(authority string) (host, port string) {
 	// "[::1]" ends with a bracket and has no port.
 	i := strings.LastIndexByte(authority, ':')
@@ -135,10 +135,10 @@ func splitPort(authority string) (host, port string) {
 	return authority[:i], authority[i+1:]
 }
 
-// authorityProblem says what is wrong with HOST or HOST:PORT, if anything is.
-// What it lets pass can be looked up and dialled.
+// authorityProblem returns what is wrong with HOST or HOST:PORT, if anything is. If it
+// returns "", the host can be looked up and dialled.
 func authorityProblem(scheme, authority string) string {
-	// From what is surely a port to what may be anything.
+	// From the most certain error to the least certain one.
 	host, port := splitPort(authority)
 	if isDigits(port) && !isPort(port) {
 		return "the port must be between 1 and 65535"
@@ -162,18 +162,18 @@ func authorityProblem(scheme, authority string) string {
 	return ""
 }
 
-// hostProblem says why a host can be neither a name nor an IPv4 address, "" if it
-// can. A name is not looked up: the network may not be there yet.
+// hostProblem returns why a host can be neither a name nor an IPv4 address, "" if it can.
+// It makes no lookup, because there may be no network yet.
 func hostProblem(host string) string {
 	if isAddress(host) {
 		return ""
 	}
-	name := strings.TrimSuffix(host, ".") // a name may end with the root's dot
+	name := strings.TrimSuffix(host, ".") // a name may end with a dot (the DNS root)
 	switch label := name[strings.LastIndexByte(name, '.')+1:]; {
 	case strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }):
 		return "the name of the host has a letter outside of ASCII: " +
 			"write it as the DNS has it, such as xn--bcher-kva.example"
-	case !isHost(strings.ReplaceAll(name, "_", "x")): // containers and Windows machines have names with _
+	case !isHost(strings.ReplaceAll(name, "_", "x")): // names of containers and Windows machines may have _
 		return "the name of the host has a character that is not allowed in names, or an empty part"
 	case isDigits(label):
 		return "the host looks like an IPv4 address and is not a valid one: four numbers from 0 to 255"
@@ -181,13 +181,13 @@ func hostProblem(host string) string {
 	return ""
 }
 
-// unknownScheme names the scheme that was probably meant: that of another program
-// for the same thing, or the one that is spelled alike.
+// unknownScheme suggests a scheme: that of another program for the same protocol, or one
+// with a similar spelling.
 func unknownScheme(scheme string) error {
 	if m := schemeAliases[scheme]; m != "" {
 		return fmt.Errorf("%s:// is written %s:// here", scheme, m)
 	}
-	known := slices.Sorted(maps.Keys(ports)) // the same order in each error
+	known := slices.Sorted(maps.Keys(ports)) // sorted, so that the error is always the same
 	if m := similar(scheme, known); m != "" {
 		return fmt.Errorf("unknown scheme (did you mean %s://?)", m)
 	}
@@ -200,10 +200,10 @@ func isAddress(text string) bool {
 	return err == nil
 }
 
-// isDigits reports whether a text is digits and nothing else.
+// isDigits reports whether a text has only digits.
 func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
-// isPort reports whether a text is a port that one can dial.
+// isPort reports whether a text is a valid port number.
 func isPort(text string) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && isDigits(text) && n >= 1 && n <= 65535

@@ -11,12 +11,12 @@ import (
 // A Status is where the status page, its metrics and its health check are served.
 type Status struct {
 	Listen string      // host:port, or unix:PATH
-	Token  mqtt.Secret // zero: whoever reaches the port may look
+	Token  mqtt.Secret // zero: no token is needed
 	Cert   string      // PEM file of the server's certificate; empty: no TLS
 	Key    string      // PEM file of its private key
 
-	// Listening is told the address for a browser when the page can be reached; nil:
-	// nobody is. It is not in the file.
+	// Listening is called with the URL for a browser when the page can be reached; it may be
+	// nil. It is not in the file.
 	Listening func(url string)
 }
 
@@ -33,7 +33,7 @@ type statusTLSKeys struct {
 	Key  fileName `yaml:"key"`  // PEM, of cert
 }
 
-// UnixPath is the path of the socket to listen on; empty if it is a port.
+// UnixPath is the path of the socket; empty if the page has a port.
 func (s *Status) UnixPath() string {
 	path, ok := strings.CutPrefix(s.Listen, "unix:")
 	if !ok {
@@ -42,9 +42,9 @@ func (s *Status) UnixPath() string {
 	return path
 }
 
-// status returns where to serve the page; nil: nowhere. Beyond this machine it needs
-// a token and TLS: what a house measures tells who is at home, and a token without
-// TLS would be read on the way.
+// status returns where to serve the page; nil: it is not served. Outside of this machine it
+// needs a token and TLS: the values of a house reveal who is at home, and a token without
+// TLS could be read by others.
 func (r *reader) status(k statusKeys) *Status {
 	const listen = "status.listen"
 	if !r.has("status") || r.bad["status"] {
@@ -69,7 +69,7 @@ func (r *reader) status(k statusKeys) *Status {
 	return s
 }
 
-// unixSocket checks the path of a socket: Linux takes 107 bytes (unix(7)).
+// unixSocket checks the path of a socket: Linux accepts 107 bytes (unix(7)).
 func (r *reader) unixSocket(path string) {
 	switch {
 	case !filepath.IsAbs(path):
@@ -81,7 +81,8 @@ func (r *reader) unixSocket(path string) {
 	}
 }
 
-// statusPort checks host and port, and what it takes to be reached from elsewhere.
+// statusPort checks host and port, and the requirements of an address that other machines
+// reach.
 func (r *reader) statusPort(listen string, s *Status) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || !isPort(port) || host != "" && !isAddress(host) && hostProblem(host) != "" {

@@ -8,11 +8,11 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// topics checks both patterns, first by themselves, then for what they make of the
-// streams that there are. Each has to contain {client_id} and {stream}: without one
-// of them two agents or two streams would overwrite each other's messages.
+// topics checks both patterns, first by themselves, then with the existing streams. Each
+// has to contain {client_id} and {stream}: otherwise two agents or two streams would
+// overwrite each other's messages.
 func (r *reader) topics(t topicKeys, clientID string, streams []sensors.Stream) payload.Patterns {
-	// With a wrong client ID every topic would be wrong, which was reported.
+	// With a wrong client ID every topic would be wrong, and it was reported.
 	good := topicLevelProblem(clientID) == ""
 	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
 		path, pattern := p[0], p[1]
@@ -27,10 +27,10 @@ func (r *reader) topics(t topicKeys, clientID string, streams []sensors.Stream) 
 	return payload.Patterns(t)
 }
 
-// patternProblem says why a pattern makes no topics that one may publish to, "" if
-// it does.
+// patternProblem returns why the topics of a pattern cannot be published to, "" if they
+// can.
 func patternProblem(pattern string) string {
-	bare := payload.Expand(pattern, "x", "x") // what is left is the person's own
+	bare := payload.Expand(pattern, "x", "x") // the rest is what the user wrote
 	switch {
 	case !strings.Contains(pattern, "{client_id}"), !strings.Contains(pattern, "{stream}"):
 		return fmt.Sprintf("%q has to contain {client_id} and {stream}", pattern)
@@ -42,10 +42,9 @@ func patternProblem(pattern string) string {
 	return topicProblem(pattern, bare)
 }
 
-// topicProblem says why nobody may publish to a topic; pattern is how the
-// file has it.
+// topicProblem returns why a topic cannot be published to; pattern is its text in the file.
 func topicProblem(pattern, bare string) string {
-	// MQTT 3.1.1, section 4.7, and what brokers do with an empty level.
+	// MQTT 3.1.1, section 4.7, and how brokers treat an empty level.
 	switch {
 	case strings.ContainsAny(bare, "+#"):
 		return fmt.Sprintf("%q has a wildcard: + and # are for those who subscribe", pattern)
@@ -61,11 +60,11 @@ func topicProblem(pattern, bare string) string {
 	return ""
 }
 
-// distinct makes sure that no topic has two meanings: that of two streams, of a
-// reading and a state, or of the agent's own messages. It reports the first.
+// distinct checks that no topic has two meanings: two streams, a reading and a state, or
+// one of the agent's own messages. It reports the first.
 func (r *reader) distinct(t topicKeys, clientID string, streams []sensors.Stream) {
-	// Every topic that the agent would publish to, and what it is: there may be ten
-	// thousand, so each is made once.
+	// Every topic that the agent would publish to, and its meaning: there may be ten thousand,
+	// so each is built once.
 	taken := map[string]string{}
 	for _, st := range streams {
 		for _, what := range []string{"reading", "state"} {
@@ -75,12 +74,12 @@ func (r *reader) distinct(t topicKeys, clientID string, streams []sensors.Stream
 			}
 			topic := payload.Expand(pattern, clientID, st.Name)
 			here := fmt.Sprintf("the %s of %s", what, st.Name)
-			// agent/status is the last will: a reading there would bring a node offline.
+			// agent/status is the last will: a reading there would mark a node as offline.
 			if own := clientID + "/agent"; topic == own || strings.HasPrefix(topic, own+"/") {
 				r.failKey("topics."+what, "%s would be %s, one of the agent's own topics", here, topic)
 				return
 			}
-			if other := taken[topic]; other != "" && other != here { // a stream that is made twice is told already
+			if other := taken[topic]; other != "" && other != here { // a stream with two sensors was reported already
 				r.failKey("topics."+what, "%s and %s would both be %s", other, here, topic)
 				return
 			}

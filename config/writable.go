@@ -7,12 +7,11 @@ import (
 	"path/filepath"
 )
 
-const byAll = 0o002 // written by others than the owner and the group
+const byAll = 0o002 // mode bit: all users may write
 
-// writableProblem says how every user of this machine can change a file, "" if they cannot:
-// what the file makes the agent do is done with the agent's rights. A pipe says
-// nothing about that. It looks at the file that is open, and at the folder of where
-// a symbolic link leads.
+// writableProblem returns how every user of this machine can change a file, "" if they
+// cannot: the file controls what the agent does with its rights. A pipe is not checked. The
+// open file is checked, and the folder of the target of a symbolic link.
 func writableProblem(path string, f *os.File) string {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -21,8 +20,8 @@ func writableProblem(path string, f *os.File) string {
 	if mode := info.Mode().Perm(); mode&byAll != 0 {
 		return fmt.Sprintf("every user of this machine can write this file (mode %04o): chmod o-w %s", mode, path)
 	}
-	// Whoever may write the folder can put another file in its place, unless the
-	// sticky bit keeps files for their owners, as in /tmp.
+	// Users who may write to the folder can replace the file, unless the sticky bit restricts
+	// that to owners, as in /tmp.
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
