@@ -6,9 +6,9 @@ import (
 	"os/exec"
 )
 
-// activemq runs from Debian's files with folders of its own. Java reads no PEM:
-// openssl wraps the certificate for it. What decodes MQTT is a package of its own,
-// which the connector does not find by itself.
+// activemq runs Debian's program with its own folders. Java does not read PEM, so openssl
+// converts the certificate. The MQTT decoder is a separate package, which the connector
+// does not find itself.
 var activemq = kind{
 	name: "ActiveMQ", source: "Debian `activemq`, connector `mqtt+ssl`", durable: true,
 	notes: "It never says that a session is present, and loses retained messages when it restarts.",
@@ -71,8 +71,8 @@ log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%%d %%p %%c: %%m%%n
 `
 
-// activemqRights deny denied/#, with the dots of a destination in place of slashes.
-// What one entry allows no other denies, so none is for all topics.
+// activemqRights deny denied/#, with dots of a destination instead of slashes. What one
+// entry allows another cannot deny, so no entry is for all topics.
 const activemqRights = `<authorizationPlugin><map><authorizationMap><authorizationEntries>
       <authorizationEntry queue=">" read="all" write="all" admin="all"/>
       <authorizationEntry topic="answers.>" read="all" write="all" admin="all"/>

@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// aedes is a library; aedes/serve.mjs makes a broker of it.
+// aedes is a library; aedes/serve.mjs is a broker that uses it.
 var aedes = kind{
 	name: "aedes", source: "npm `aedes`",
 	notes: "Sessions and retained messages are only in memory, unless a persistence is configured. The program " +

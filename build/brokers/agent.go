@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
-// An agent is the real program in a process of its own.
+// An agent is a process of the real program.
 type agent struct {
 	place    place
 	clientID string
@@ -19,8 +19,8 @@ type agent struct {
 	process  *child.Process
 }
 
-// newAgent prepares an agent that reaches a broker at an address. Its readings
-// count from 1; its alarms step every 700 ms; and still says something once.
+// newAgent prepares an agent that connects to a broker at an address. Its readings count
+// from 1; its alarms change every 700 ms; and the stream still has a single reading.
 func newAgent(s *server, name, clientID, address, word string) (*agent, error) {
 	a := &agent{place: s.place, clientID: clientID, dir: filepath.Join(s.dir, name)}
 	if err := os.MkdirAll(a.dir, 0o755); err != nil {
@@ -65,7 +65,7 @@ func (a *agent) start() error {
 	return nil
 }
 
-// stop is SIGTERM, and the agent must take it well; kill is SIGKILL.
+// stop sends SIGTERM, and requires a clean exit; kill sends SIGKILL.
 func (a *agent) stop() error {
 	const grace = 15 * time.Second
 	if !a.process.Stop(grace) {
@@ -74,7 +74,7 @@ func (a *agent) stop() error {
 	return a.process.Err()
 }
 
-// kill may come after the end, and before the start. The log stays for a person.
+// kill may be called after the end, and before the start. The log is kept.
 func (a *agent) kill() {
 	if a.process == nil {
 		return

@@ -14,23 +14,23 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
-// The limits of a broker that is asked for its answers.
+// The limits of a broker whose answers are tested.
 const (
 	maxSize  = 20_000
 	maxQueue = 10
 )
 
-// answerTime is how long an answer may take; what is known earlier does not wait.
+// answerTime is the maximum time of an answer; a known answer is not waited for.
 const answerTime = 10 * time.Second
 
 // A question is a column of the table of answers.
 type question struct {
 	name  string
-	only5 bool // the cell of 3.1.1 is a dash: that version cannot ask
+	only5 bool // only for MQTT 5: the cell of 3.1.1 is a dash
 	ask   func(*asker) (answer string, err error)
 }
 
-// questions are the columns, in their order.
+// questions are the columns, in order.
 var questions = []question{
 	{"says in CONNACK", true, (*asker).limits},
 	{"denied", false, (*asker).denied},
@@ -44,15 +44,15 @@ var questions = []question{
 	{"shared subscription", false, (*asker).shared},
 }
 
-// An asker asks one broker in one version of MQTT. Its methods are for one goroutine.
+// An asker tests one broker with one version of MQTT. Its methods are for one goroutine.
 type asker struct {
 	ctx     context.Context
 	server  *server
 	version rawmqtt.Version
 }
 
-// askBroker starts a broker with limits, asks it in both versions, and puts the
-// answers into the report.
+// askBroker starts a broker with limits, asks all questions in both versions, and adds the
+// answers to the report.
 func askBroker(ctx context.Context, p place, k *kind, rep *report) {
 	s, err := newLimitedServer(p, k, filepath.Join(p.dir, k.name+"-answers"),
 		limits{size: maxSize, queue: maxQueue, denied: true})
@@ -75,7 +75,7 @@ func askBroker(ctx context.Context, p place, k *kind, rep *report) {
 	both.Wait()
 }
 
-// all asks everything. A broker that does not speak the version has one answer.
+// all asks all questions. A broker without this version has one answer.
 func (a *asker) all() ([]string, error) {
 	refused, err := a.refusal()
 	if refused != "" || err != nil {
@@ -96,8 +96,7 @@ func (a *asker) all() ([]string, error) {
 	return cells, a.ctx.Err()
 }
 
-// dial connects to the broker and logs in, unless the broker refuses: then the answer
-// says how.
+// dial connects to the broker and logs in. If the broker refuses, the packet is its answer.
 func (a *asker) dial(o rawmqtt.Options) (*rawmqtt.Client, rawmqtt.Packet, error) {
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: answerTime}, "tcp", a.server.address(),
 		a.server.place.ca.client())
@@ -109,7 +108,7 @@ func (a *asker) dial(o rawmqtt.Options) (*rawmqtt.Client, rawmqtt.Packet, error)
 	return rawmqtt.Connect(conn, o, answerTime)
 }
 
-// client is one that is logged in.
+// client returns a client that is logged in.
 func (a *asker) client(o rawmqtt.Options) (*rawmqtt.Client, error) {
 	c, p, err := a.dial(o)
 	if err == nil && p.Code != 0 {
@@ -122,7 +121,7 @@ func (a *asker) client(o rawmqtt.Options) (*rawmqtt.Client, error) {
 	return c, nil
 }
 
-// subscriber is a client with subscriptions that the broker has granted.
+// subscriber returns a client with subscriptions that the broker has granted.
 func (a *asker) subscriber(o rawmqtt.Options, filters ...string) (*rawmqtt.Client, error) {
 	c, err := a.client(o)
 	if err != nil {
@@ -142,7 +141,7 @@ func (a *asker) subscriber(o rawmqtt.Options, filters ...string) (*rawmqtt.Clien
 	return c, nil
 }
 
-// topic is one that only this version uses.
+// topic is a topic that only this version uses.
 func (a *asker) topic(name string) string { return fmt.Sprintf("answers/%d/%s", a.version, name) }
 
 // refusal is how the broker refuses the version, or empty.
@@ -163,7 +162,7 @@ func (a *asker) refusal() (string, error) {
 	return fmt.Sprintf("not spoken: %v", p), nil
 }
 
-// limits are what the broker says in CONNACK.
+// limits are the limits in CONNACK.
 func (a *asker) limits() (string, error) {
 	c, p, err := a.dial(rawmqtt.Options{ClientID: "limits"})
 	if err != nil {
@@ -200,14 +199,14 @@ func (a *asker) limits() (string, error) {
 	return strings.Join(said, ", "), nil
 }
 
-// answerTo is what the broker answers to a message that a client has sent at QoS 1,
-// and whether it ends the connection then.
+// answerTo is the broker's answer to a message that a client has sent at QoS 1, and whether
+// it then closes the connection.
 func answerTo(c *rawmqtt.Client, harmless string) string {
 	answer, open := await(c)
 	if !open {
 		return answer
 	}
-	c.Publish(rawmqtt.Message{Topic: harmless, Payload: []byte("x"), QoS: 1}) // its answer says whether it failed
+	c.Publish(rawmqtt.Message{Topic: harmless, Payload: []byte("x"), QoS: 1}) // its answer shows whether the connection is open
 	switch next, open := await(c); {
 	case !open:
 		return answer + ", then " + next
@@ -231,8 +230,8 @@ func await(c *rawmqtt.Client) (answer string, open bool) {
 	return p.String(), p.Kind != rawmqtt.Disconnect
 }
 
-// arrives publishes a marker until a subscriber has it, and returns what came before:
-// every message that the broker had for it. The marker repeats, since a full queue
+// arrives publishes a marker until a subscriber has it, and returns the messages before it:
+// all that the broker had for the subscriber. The marker is repeated, because a full queue
 // may drop it.
 func (a *asker) arrives(sub *rawmqtt.Client, marker string) (came []rawmqtt.Packet, err error) {
 	pub, err := a.client(rawmqtt.Options{ClientID: "marker"})

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
-// answersOf has a cell for each question.
+// answersOf returns a cell for each question.
 func answersOf(word string) (cells []string) {
 	for range questions {
 		cells = append(cells, word)
@@ -74,8 +74,8 @@ func TestSharesSayHowMessagesWereDivided(t *testing.T) {
 	}
 }
 
-// TestThePageHasARowForEachBroker: the table in docs/brokers.md was made by a run of
-// all brokers.
+// TestThePageHasARowForEachBroker: the table in docs/brokers.md comes from a run with all
+// brokers.
 func TestThePageHasARowForEachBroker(t *testing.T) {
 	page, err := os.ReadFile("../../docs/brokers.md")
 	if err != nil {

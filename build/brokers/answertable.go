@@ -10,13 +10,13 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
-// answersSection is the section of docs/brokers.md that has the table of answers.
+// answersSection is the heading of the table of answers in docs/brokers.md.
 const answersSection = "answers"
 
 //go:embed answershead.md
 var answersHead string
 
-// answered notes what a broker has answered in one version of MQTT.
+// answered adds the answers of a broker with one version of MQTT.
 func (r *report) answered(broker string, v rawmqtt.Version, cells []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,7 +51,7 @@ func (r *report) answerTable() string {
 	return markdown.Wrap(b.String())
 }
 
-// answerRow fills a row that is shorter than the table.
+// answerRow is a row of the table, filled with empty cells.
 func answerRow(broker string, v rawmqtt.Version, cells []string) string {
 	cells = slices.Clone(cells)
 	for len(cells) < len(questions) {
@@ -60,8 +60,8 @@ func answerRow(broker string, v rawmqtt.Version, cells []string) string {
 	return fmt.Sprintf("| %s | %v | %s |\n", broker, v, strings.Join(cells, " | "))
 }
 
-// compare checks that each broker of this run has answered what a page says. A broker
-// of another version than the page's is compared, too: the line says which it is.
+// compare checks that each broker of this run gives the answers in a page. A broker whose
+// version differs from that in the page is compared too; the line has its version.
 func (r *report) compare(page string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +79,7 @@ func (r *report) compare(page string) {
 	}
 }
 
-// cellsOf are the answers in the row of a page, without the empty cells at its end.
+// cellsOf are the answers in a row of a page, without the empty cells at its end.
 func cellsOf(page, broker string, v rawmqtt.Version) []string {
 	for line := range strings.Lines(page) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
@@ -98,7 +98,7 @@ func cellsOf(page, broker string, v rawmqtt.Version) []string {
 	return nil
 }
 
-// differences says what was answered, and what the page says, cell by cell.
+// differences lists the cells in which the answers differ from the page.
 func differences(got, want []string) (all []string) {
 	for i := range max(len(got), len(want)) {
 		var g, w string

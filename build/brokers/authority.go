@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// An authority has made, for this run, its own certificate and one for the
-// brokers, all of which are 127.0.0.1.
+// An authority has a certificate and one for the brokers, which all listen on 127.0.0.1.
+// Both are created for this run.
 type authority struct {
 	caFile, certFile, keyFile string
 	pool                      *x509.CertPool
@@ -62,8 +62,7 @@ func newAuthority(dir string) (*authority, error) {
 	return a, err
 }
 
-// issue makes a certificate that is good for a day; without a parent it signs
-// itself.
+// issue creates a certificate that is valid for a day; without a parent it is self-signed.
 func issue(name string, c, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey,
 	error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -85,7 +84,7 @@ func issue(name string, c, parent *x509.Certificate, signer *ecdsa.PrivateKey) (
 	return made, key, err
 }
 
-// client is how a client of ours trusts the brokers.
+// client is the TLS configuration of a test client.
 func (a *authority) client() *tls.Config {
 	return &tls.Config{RootCAs: a.pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// badPassword: the agent says what to mend, does not hammer, and comes in when the
-// file is mended.
+// badPassword: the agent reports the remedy, does not retry too often, and connects after
+// the file is corrected.
 func (s *suite) badPassword(ctx context.Context) {
 	remark, err := s.wrongPassword(ctx, sync.OnceFunc(s.calm.Done))
 	s.tell(casePassword, remark, err)
@@ -52,7 +52,8 @@ func (s *suite) wrongPassword(ctx context.Context, observed func()) (remark stri
 		return "", err
 	}
 	pause(ctx, 10*time.Second)
-	// At random within 30 s, 60 s, 2 min, ...: five in ten seconds are one case in 100,000.
+	// Random within 30 s, 60 s, 2 min, ...: five attempts in ten seconds happen once in 100,000
+	// runs.
 	if n := tries.n.Load(); n > 4 {
 		return "", fmt.Errorf("%d attempts within ten seconds with a password that is wrong", n)
 	}
@@ -70,7 +71,7 @@ func (s *suite) wrongPassword(ctx context.Context, observed func()) (remark stri
 	return code + ", reported once, in when mended", nil
 }
 
-// complaint waits for the error that says what to mend; it may come once only.
+// complaint waits for the error with the remedy; it may be logged only once.
 func (s *suite) complaint(ctx context.Context, a *agent) (code string, err error) {
 	complaints := func() int {
 		n := 0

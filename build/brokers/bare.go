@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// bareID is the client ID of the agent whose payloads are plain, as tutorials have it.
+// bareID is the client ID of an agent with plain payloads, as in tutorials.
 const bareID = "123456"
 
-// newBare prepares an agent for back ends that store the payload as it is. All but door
-// count; of live nothing is sent that is late.
+// newBare prepares an agent for back ends that store the payload unchanged. All streams
+// except door count; late readings of the stream live are not sent.
 func (r *readers) newBare(address string) (*agent, error) {
 	a, err := newAgent(r.server, bareID, bareID, address, password)
 	if err != nil {
@@ -36,9 +36,9 @@ sensors:
 	return a, os.WriteFile(a.config(), []byte(text), 0o600)
 }
 
-// bareValues: the back end that knows nothing of holdfast has every reading of hum and
-// bell, those of live that were not late, and nothing else. Words have no numbers, so
-// nobody can tell how many of door there should be: the broker brings some twice.
+// bareValues: the back end without knowledge of holdfast has every reading of hum and bell,
+// those of live that were not late, and nothing else. The number of states of door is
+// unknown, because the broker may deliver some twice.
 func (r *readers) bareValues(ctx context.Context) {
 	r.awaitBare(ctx)
 	rows, err := r.bareRows(ctx)
@@ -67,7 +67,8 @@ func (r *readers) bareValues(ctx context.Context) {
 		"missing, the event says %d", live, of, skipped)
 }
 
-// awaitBare waits until the back end has what the agent sent last, and ends it.
+// awaitBare waits until the back end has the last readings of the agent, and stops the
+// agent.
 func (r *readers) awaitBare(ctx context.Context) {
 	lastOf := func(stream string) string {
 		return fmt.Sprintf("%s %s %s\n", bareID, stream, r.ledger.payload(bareID+"/"+stream))
@@ -86,7 +87,7 @@ func (r *readers) awaitBare(ctx context.Context) {
 	}
 }
 
-// isBare says that a stream of the agent has such values.
+// isBare reports whether a payload is a valid value of a stream.
 func isBare(stream, payload string) bool {
 	if stream == "door" {
 		return payload == "open" || payload == "closed"
@@ -95,8 +96,8 @@ func isBare(stream, payload string) bool {
 	return err == nil && slices.Contains([]string{"hum", "live", "bell"}, stream)
 }
 
-// holes counts the numbers that are not there, of those from the smallest to the largest:
-// the back end subscribes when the agent runs already. Copies are no mistake: a bare value
+// holes counts the missing numbers between the smallest and the largest: the back end
+// subscribes after the start of the agent. Duplicates are no error, because a plain value
 // has no key.
 func holes(payloads []string) (missing, of int) {
 	there := map[int]bool{}
@@ -113,7 +114,7 @@ func holes(payloads []string) (missing, of int) {
 	return of - len(all), of
 }
 
-// bareRows is what the back end has of our agent, by stream.
+// bareRows are the values of the agent in the back end, by stream.
 func (r *readers) bareRows(ctx context.Context) (map[string][]string, error) {
 	out, err := r.ask(ctx, filepath.Join(r.here("backend"), "manage.py"), "dumpdata", "house.value")
 	if err != nil {
@@ -138,7 +139,7 @@ func (r *readers) bareRows(ctx context.Context) (map[string][]string, error) {
 	return all, nil
 }
 
-// skipped is how many readings the agent says that it has not sent.
+// skipped is the number of readings that the agent reports as not sent.
 func (r *readers) skipped() (n int) {
 	for _, a := range r.rec.Arrivals() {
 		var event struct {

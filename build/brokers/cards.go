@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// cards are shown at a door: while the back end in Python answers, while the link is cut,
-// and the answers to those come when it is back. Each valid one opens the door once.
+// cards are read at a door: while the back end in Python answers, and while the link is
+// cut, whose answers come when it is back. Each valid card opens the door once.
 func (r *readers) cards(ctx context.Context) {
 	remark, err := r.showCards(ctx)
 	if err != nil {
@@ -30,7 +30,7 @@ type doorway struct {
 	link   *cable.Cable
 	reader *os.File // the card reader's pipe
 	agent  *agent
-	valid  int // cards that were shown and are in the table
+	valid  int // number of cards that were read and are in the table
 }
 
 func (r *readers) showCards(ctx context.Context) (remark string, err error) {
@@ -53,20 +53,20 @@ func (r *readers) showCards(ctx context.Context) (remark string, err error) {
 	if err := r.live(ctx, "gate"); err != nil {
 		return "", err
 	}
-	pause(ctx, 3*time.Second) // the subscription to orders, and the back end's
+	pause(ctx, 3*time.Second) // for the subscriptions of the agent and of the back end
 	if err := d.everywhere(ctx); err != nil {
 		return "", fmt.Errorf("%w; the back end said %q %q", err, backEnd.out.String(), backEnd.errors.String())
 	}
 	return fmt.Sprintf("%d valid cards online, offline and back, %d openings", d.valid, d.openings()), nil
 }
 
-// prepare makes the pipe, the list, which a program in Python writes, and the agent.
+// prepare creates the pipe, the list, which a Python program writes, and the agent.
 func (d *doorway) prepare(ctx context.Context) (err error) {
 	pipe, list := filepath.Join(d.server.dir, "card"), filepath.Join(d.server.dir, "cards")
 	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), ctx.Err()); err != nil {
 		return err
 	}
-	if d.reader, err = os.OpenFile(pipe, os.O_RDWR, 0); err != nil { // so that it opens without a reader
+	if d.reader, err = os.OpenFile(pipe, os.O_RDWR, 0); err != nil { // opened for reading too, so that it does not block
 		return err
 	}
 	text, err := d.ask(ctx, d.here("door/list.py"))
@@ -92,8 +92,8 @@ access:
 	return os.WriteFile(d.agent.config(), config, 0o600)
 }
 
-// everywhere shows cards online, while the link is cut and nobody knows it yet, and when it
-// is known to be down; then the link comes back, and with it the answers.
+// everywhere reads cards online, while the link is cut and the agent has not noticed, and
+// when it has; then the link comes back with the answers.
 func (d *doorway) everywhere(ctx context.Context) error {
 	for range 3 {
 		if err := d.show(ctx, "4711", 1); err != nil {
@@ -107,7 +107,7 @@ func (d *doorway) everywhere(ctx context.Context) error {
 	if err := d.show(ctx, "4712", 1); err != nil {
 		return err
 	}
-	pause(ctx, 25*time.Second) // the keepalive of 5 s has run out
+	pause(ctx, 25*time.Second) // longer than the keepalive of 5 s
 	for range 2 {
 		if err := d.show(ctx, "4712", 1); err != nil {
 			return err
@@ -133,8 +133,8 @@ func (d *doorway) everywhere(ctx context.Context) error {
 	return nil
 }
 
-// show holds a card to the reader, and waits until the door must have closed again. The
-// changes of the door are seen when the link is back, so they are counted in the end.
+// show sends a card's number, and waits until the door must have closed again. The changes
+// of the door arrive when the link is back, so they are counted at the end.
 func (d *doorway) show(ctx context.Context, number string, valid int) error {
 	d.valid += valid
 	_, err := fmt.Fprintln(d.reader, number)
@@ -142,5 +142,5 @@ func (d *doorway) show(ctx context.Context, number string, valid int) error {
 	return err
 }
 
-// openings are how often the lock was switched on.
+// openings is how often the lock was switched on.
 func (d *doorway) openings() int { return d.changes("gate", "lock") }

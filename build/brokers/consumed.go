@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// everything: each consumer has got each reading.
+// everything: each consumer has received each reading.
 func (r *readers) everything(ctx context.Context) {
 	t := r.ledger.count("house")
 	if err := t.wrong(func(key) bool { return false }); err != nil {
@@ -48,7 +48,7 @@ func missing(want, got map[key]bool) (n int) {
 	return n
 }
 
-// stored is what the back end has in its database.
+// stored are the readings in the back end's database.
 func (r *readers) stored(ctx context.Context) (map[key]bool, error) {
 	out, err := r.ask(ctx, filepath.Join(r.here("backend"), "manage.py"), "dumpdata", "house.reading")
 	if err != nil {
@@ -75,8 +75,8 @@ func (r *readers) stored(ctx context.Context) (map[key]bool, error) {
 	return stored, nil
 }
 
-// present: subscribe.simple on a state shows what is there now, of an agent that
-// has gone.
+// present: subscribe.simple on a state returns the present state, of an agent that has
+// ended.
 func (r *readers) present(ctx context.Context) {
 	for topic, want := range map[string]string{"house/gate/state": `"state"`, "house/agent/status": "offline"} {
 		out, err := r.ask(ctx, r.here("simple.py"), topic)
@@ -88,9 +88,9 @@ func (r *readers) present(ctx context.Context) {
 	}
 }
 
-// redelivery is what docs/consumers.md warns of: with a persistent session,
-// subscribe.simple leaves before it has acknowledged its message. The first call
-// makes the session.
+// redelivery tests the warning in docs/consumers.md: with a persistent session,
+// subscribe.simple returns before it has acknowledged its message. The first call creates
+// the session.
 func (r *readers) redelivery(ctx context.Context) {
 	got := make([]reading, 4)
 	for i := range got {

@@ -14,14 +14,14 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
-// python is Debian's, which has Debian's modules; another may come first in the path.
+// python is Debian's, which has Debian's modules; another one may come first in the path.
 const python = "/usr/bin/python3"
 
-// A consumer is a program as a tutorial writes it. It prints what it gets, a line
-// for each message: client ID, stream, payload.
+// A consumer is a program as in tutorials. It prints a line for each message: client ID,
+// stream, payload.
 type consumer struct {
 	name        string
-	of          string // the client ID whose readings alone it gets; empty: all
+	of          string // the only client ID whose readings it gets; empty: all
 	command     []string
 	out, errors child.Log
 
@@ -35,18 +35,17 @@ func newConsumer(name string, command ...string) *consumer {
 	return &consumer{name: name, command: command, killed: make(chan struct{}), stop: func() {}}
 }
 
-// startsAgain is how long a service manager waits.
+// startsAgain is the delay of a service manager.
 const startsAgain = 2 * time.Second
 
-// keep does what a service manager does: a program that ended is started again.
-// With paho 1.6 a broker that goes while it is answered over TLS ends the program,
-// and so does one that is not there at the start.
+// keep restarts a program that has ended, as a service manager does. With paho 1.6 a
+// program ends if the broker stops during an answer over TLS, or does not run at the start.
 func (c *consumer) keep(ctx context.Context, python func(...string) *exec.Cmd) {
 	ctx, c.stop = context.WithCancel(ctx)
 	c.ended.Go(func() {
 		for ; ctx.Err() == nil; pause(ctx, startsAgain) {
 			c.starts++
-			c.out.Write([]byte("\n")) // the one before may have been killed within a line
+			c.out.Write([]byte("\n")) // the previous process may have been killed within a line
 			cmd := python(c.command...)
 			cmd.Stdout, cmd.Stderr = &c.out, &c.errors
 			p, err := child.Start(cmd)
@@ -64,7 +63,7 @@ func (c *consumer) keep(ctx context.Context, python func(...string) *exec.Cmd) {
 	})
 }
 
-// kill is SIGKILL, if it runs just now.
+// kill sends SIGKILL, if the program runs at the moment.
 func (c *consumer) kill() {
 	select {
 	case c.killed <- struct{}{}:
@@ -72,13 +71,13 @@ func (c *consumer) kill() {
 	}
 }
 
-// close ends the program and returns when it has.
+// close ends the program and waits for its end.
 func (c *consumer) close() {
 	c.stop()
 	c.ended.Wait()
 }
 
-// got is what it has printed.
+// got are the readings that it has printed.
 func (c *consumer) got() map[key]bool {
 	got := map[key]bool{}
 	for line := range strings.Lines(c.out.String()) {
@@ -92,7 +91,7 @@ func (c *consumer) got() map[key]bool {
 
 func (r *readers) here(name string) string { return filepath.Join(r.place.here, "consumers", name) }
 
-// python is a program that finds the broker in its environment.
+// python returns a program with the broker in its environment.
 func (r *readers) python(args ...string) *exec.Cmd {
 	cmd := exec.Command(python, args...)
 	cmd.Env = append(os.Environ(),
@@ -100,13 +99,13 @@ func (r *readers) python(args ...string) *exec.Cmd {
 		"MQTT_HOST=127.0.0.1", fmt.Sprintf("MQTT_PORT=%d", r.server.port),
 		"MQTT_USER="+user, "MQTT_PASSWORD="+password, "MQTT_CA="+r.place.ca.caFile,
 		"HOUSE_DB="+r.server.path("house.db"),
-		// ThingsBoard is this broker, too: its topics have three levels
+		// this broker also stands for ThingsBoard, whose topics have three levels
 		"TB_HOST=127.0.0.1", fmt.Sprintf("TB_PORT=%d", r.server.port),
 		"TB_TOKEN="+user, "TB_PASSWORD="+password, "TB_CA="+r.place.ca.caFile)
 	return cmd
 }
 
-// ask runs a program that ends by itself, and returns what it says.
+// ask runs a program until its end, and returns its output.
 func (r *readers) ask(ctx context.Context, args ...string) (string, error) {
 	var out, errors child.Log
 	cmd := r.python(args...)

@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// runConsumers lets programs in Python read what an agent sends across an outage
-// of its link, one of theirs, and one of the broker.
+// runConsumers runs Python programs that read what an agent sends, across an outage of its
+// link, one of theirs, and one of the broker.
 func runConsumers(ctx context.Context, p place, rep *report) {
 	for _, name := range []string{"python3-paho-mqtt", "python3-django"} {
 		if _, err := debianVersion(name); err != nil {
@@ -37,11 +37,11 @@ func runConsumers(ctx context.Context, p place, rep *report) {
 	}
 }
 
-// readers are the consumers beside a recorder that is known to be good.
+// readers are the consumers, and a recorder for comparison.
 type readers struct {
 	*suite
 	all  []*consumer
-	bare *agent // whose payloads are plain
+	bare *agent // the agent with plain payloads
 }
 
 func (r *readers) run(ctx context.Context) (err error) {
@@ -91,8 +91,8 @@ func (r *readers) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// open starts the consumers, and returns when each has got something: from then
-// on the broker keeps what they miss.
+// open starts the consumers, and returns when each has received something: from then on the
+// broker queues messages for them.
 func (r *readers) open(ctx context.Context) error {
 	manage := filepath.Join(r.here("backend"), "manage.py")
 	if out, err := r.ask(ctx, manage, "migrate", "--run-syncdb"); err != nil {
@@ -131,8 +131,8 @@ func (r *readers) open(ctx context.Context) error {
 	return herald.stop()
 }
 
-// outages: the link of the agent, each consumer while the backlog drains, the
-// broker.
+// outages are one of the agent's link, one of each consumer while the backlog drains, and
+// one of the broker.
 func (r *readers) outages(ctx context.Context, link *cable.Cable) error {
 	if err := r.live(ctx, "house"); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (r *readers) outages(ctx context.Context, link *cable.Cable) error {
 	return r.live(ctx, "house")
 }
 
-// close ends the consumers. What they said stays for a person.
+// close ends the consumers. Their output is kept.
 func (r *readers) close() {
 	for _, c := range r.all {
 		c.close()

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// ejabberd runs from Debian's files as an Erlang node without a name, which needs
-// no port mapper.
+// ejabberd runs Debian's program as an Erlang node without a name, which needs no port
+// mapper.
 var ejabberd = kind{
 	name: "ejabberd", source: "Debian `ejabberd`, `mod_mqtt`", user: user + "@localhost",
 	notes: "User names have a host: `agent@localhost`. It loses sessions when it restarts, and messages for an " +
@@ -46,12 +46,12 @@ modules:
 	},
 }
 
-// ejabberdModule are the options of mod_mqtt. The queue of a session must hold what
-// the suite leaves in it.
+// ejabberdModule are the options of mod_mqtt. The queue of a session must be large enough
+// for the suite.
 func ejabberdModule(s *server) string {
 	if s.limits.queue == 0 {
 		return "{max_queue: 20000, session_expiry: 1 hour}"
 	}
 	return fmt.Sprintf(`{max_queue: %d, session_expiry: 1 hour,
-    access_publish: {"answers/#": [{allow: all}]}}`, s.limits.queue) // all others are denied
+    access_publish: {"answers/#": [{allow: all}]}}`, s.limits.queue) // other topics are denied
 }

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// kinds are the brokers, those of CI first.
+// kinds are the brokers, starting with those of CI.
 var kinds = []kind{mosquitto, nats, mochi, rabbitmq, activemq, ejabberd, aedes}
 
-// mosquitto saves each second. Its whole database is written each time: with
-// every change, on a machine that is busy, it does nothing else any more.
+// mosquitto saves its database every second. It always writes the whole file: with a save
+// at every change it would do nothing else on a busy machine.
 var mosquitto = kind{
 	name: "Mosquitto", ci: true, limits: []string{caseTooLarge, caseConnections},
-	source: "Debian `mosquitto`", // it grants each subscription: no guard
+	source: "Debian `mosquitto`", // it grants every subscription, so there is no guard
 	notes: "A crash loses retained messages and sessions since the last autosave (by default half an hour; here a " +
 		"second). Beyond `max_queued_messages` (1000) it acknowledges and drops the newest messages for an absent or " +
 		"slow subscriber: set it to 0. It acknowledges messages that its access list denies, and drops them. On a " +
@@ -56,8 +56,8 @@ log_dest stderr
 	},
 }
 
-// mosquittoLimits are the lines for limits. 0 messages are no limit of the queue; with
-// that, 2.0.11 resets the connection for a denied message.
+// mosquittoLimits are the configuration lines for limits. 0 means no limit of the queue;
+// with that, 2.0.11 resets the connection for a denied message.
 func mosquittoLimits(s *server) string {
 	l := s.limits
 	text := fmt.Sprintf("max_queued_messages %d\n", l.queue) + limit("max_packet_size %d\n", l.size) +
@@ -112,10 +112,10 @@ func (s *server) write(name, format string, a ...any) error {
 	return os.WriteFile(s.path(name), fmt.Appendf(nil, format, a...), 0o600)
 }
 
-// versionOf asks a program for its version; where it is not there, mend is what
-// to do.
+// versionOf returns the version that a program prints; mend is the remedy if the program is
+// missing.
 func versionOf(cmd *exec.Cmd, pattern, mend string) (string, error) {
-	out, err := cmd.CombinedOutput() // the status of a help text says nothing
+	out, err := cmd.CombinedOutput() // the exit status of a help text has no meaning
 	if found := regexp.MustCompile(pattern).FindSubmatch(out); found != nil {
 		return string(found[1]), nil
 	}
@@ -125,7 +125,7 @@ func versionOf(cmd *exec.Cmd, pattern, mend string) (string, error) {
 	return "", fmt.Errorf("%s says no version: %v: %s", cmd.Path, err, strings.TrimSpace(string(out)))
 }
 
-// debianVersion is that of an installed package.
+// debianVersion is the version of an installed package.
 func debianVersion(name string) (string, error) {
 	out, err := exec.Command("dpkg-query", "-W", "-f", "${Status} ${Version}", name).Output()
 	version, installed := strings.CutPrefix(string(out), "install ok installed ")
@@ -135,7 +135,7 @@ func debianVersion(name string) (string, error) {
 	return version, nil
 }
 
-// sbin: Debian has servers in a folder that is not in everybody's path.
+// sbin: Debian installs servers in a folder that is not in every user's path.
 func sbin(name string) string {
 	if file := "/usr/sbin/" + name; isFile(file) {
 		return file
@@ -148,8 +148,8 @@ func isFile(name string) bool {
 	return err == nil
 }
 
-// osUser is who we are: as root some brokers would become a user of their own,
-// who may not write to the folder.
+// osUser is the present user: as root some brokers would switch to their own user, which
+// may not write to the folder.
 func osUser() (string, error) {
 	me, err := osuser.Current()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// A reading is what the payload of one says.
+// A reading has the fields of a payload.
 type reading struct {
 	TS         int64    `json:"ts"`
 	Boot       string   `json:"boot"`
@@ -24,15 +24,15 @@ type reading struct {
 	at time.Time // of the arrival
 }
 
-// A recorder has what arrived so far, in order; *broker.Recorder is one.
+// A recorder has all arrivals so far, in order; *broker.Recorder is one.
 type recorder interface{ Arrivals() []broker.Arrival }
 
-// A ledger holds what the recorder got, sorted by topic.
+// A ledger has the recorder's arrivals by topic.
 type ledger struct {
 	rec recorder
 
 	mu       sync.Mutex
-	read     int // arrivals that are sorted in
+	read     int // number of arrivals that were processed
 	readings map[string][]reading
 	last     map[string]string // payloads
 }
@@ -45,7 +45,7 @@ func (l *ledger) updateLocked() {
 	arrivals := l.rec.Arrivals()
 	for _, a := range arrivals[l.read:] {
 		r := reading{at: a.At}
-		json.Unmarshal([]byte(a.Payload), &r) // the status is no JSON
+		json.Unmarshal([]byte(a.Payload), &r) // the status is not JSON
 		l.readings[a.Topic] = append(l.readings[a.Topic], r)
 		l.last[a.Topic] = a.Payload
 	}
@@ -60,7 +60,7 @@ func (l *ledger) on(topic string) []reading {
 	return l.readings[topic]
 }
 
-// payload is the last one on a topic.
+// payload is the last payload of a topic.
 func (l *ledger) payload(topic string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +68,7 @@ func (l *ledger) payload(topic string) string {
 	return l.last[topic]
 }
 
-// live says that what happened after a moment arrives at once.
+// live reports whether readings after a time arrive without delay.
 func (l *ledger) live(topic string, since time.Time) bool {
 	all := l.on(topic)
 	if len(all) == 0 {
@@ -79,20 +79,19 @@ func (l *ledger) live(topic string, since time.Time) bool {
 	return taken.After(since) && last.at.Sub(taken) < 2*time.Second && time.Since(last.at) < 2*time.Second
 }
 
-// A tally is what became of the readings of one agent.
+// A tally counts the readings of one agent.
 type tally struct {
 	first, twice int          // arrivals
-	lost         map[key]bool // numbers below one that arrived
-	disorder     []string     // first arrivals that came too late
+	lost         map[key]bool // missing numbers below one that arrived
+	disorder     []string     // first arrivals after a higher number
 	boots        map[string]bool
 }
 
-// streams are what an agent of ours sends.
+// streams are the streams of the suite's agents.
 var streams = []string{"load", "gate"}
 
-// count goes through everything that arrived from an agent. At least once means
-// that some may come twice; the first arrivals of each stream and start of the
-// agent have to be in order.
+// count processes everything that arrived from an agent. Some readings may be delivered
+// twice; the first arrivals of each stream and start of the agent have to be in order.
 func (l *ledger) count(clientID string) tally {
 	t := tally{lost: map[key]bool{}, boots: map[string]bool{}}
 	for _, stream := range streams {
@@ -123,8 +122,8 @@ func (l *ledger) count(clientID string) tally {
 	return t
 }
 
-// wrong is what holdfast is to blame for: readings that are missing although no
-// broker had acknowledged them, and disorder.
+// wrong returns an error for faults of holdfast: missing readings that no broker has
+// acknowledged, and readings out of order.
 func (t tally) wrong(acked func(key) bool) error {
 	var said []string
 	for _, k := range slices.SortedFunc(maps.Keys(t.lost), key.compare) {

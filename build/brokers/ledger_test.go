@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// tape is a recorder whose arrivals a test writes.
+// tape is a recorder with given arrivals.
 type tape []broker.Arrival
 
 func (p *tape) Arrivals() []broker.Arrival { return *p }
@@ -27,10 +27,10 @@ func (p *tape) doors(words string) *tape {
 func TestTallyKnowsTwiceLostAndDisorder(t *testing.T) {
 	for words, want := range map[string]string{
 		"A1 A2 A3":       "3 0 0 0",
-		"A1 A2 A2 A1 A3": "3 2 0 0", // what is sent again may come in its old order
+		"A1 A2 A2 A1 A3": "3 2 0 0", // messages that are sent again may repeat their order
 		"A1 A4":          "2 0 2 0",
 		"A1 A3 A2":       "3 0 0 1",
-		"A1 A2 B1 B2":    "4 0 0 0", // numbers begin anew with each start
+		"A1 A2 B1 B2":    "4 0 0 0", // numbers start at 1 with each start
 		"B2 A1":          "2 0 1 0",
 		"":               "0 0 0 0",
 	} {

@@ -14,13 +14,13 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
-// agentLimits are those that an agent reaches on purpose. A message of big is larger,
-// and more readings are in flight to the recorder. Of the connections, one is the
-// recorder's and one the agent's.
+// agentLimits are the limits that an agent reaches in these cases. Messages of the stream
+// big are larger, and more readings are in flight to the recorder. Of the connections, one
+// is the recorder's and one the agent's.
 var agentLimits = limits{size: 8_000, inflight: 5, connections: 3}
 
-// limitTime is how long a message may hold up all others until it is set aside. RabbitMQ
-// lets the agent wait 18 s for each acknowledgement that does not come.
+// limitTime is how long a message may delay all others until it is set aside. With RabbitMQ
+// the agent waits 18 s for each missing acknowledgement.
 const limitTime = 10 * time.Minute
 
 // The client IDs of the agents.
@@ -29,7 +29,7 @@ const (
 	lateAgent    = "late"
 )
 
-// reachLimits runs the cases of a server with limits, on brokers that have them.
+// reachLimits runs the cases with limits, on brokers that have such settings.
 func reachLimits(ctx context.Context, p place, k *kind, rep *report) {
 	s, err := newLimitedServer(p, k, filepath.Join(p.dir, k.name+"-limits"), agentLimits)
 	if err == nil {
@@ -45,7 +45,7 @@ func reachLimits(ctx context.Context, p place, k *kind, rep *report) {
 	}
 }
 
-// limited starts an agent, and takes it to each limit.
+// limited starts an agent, and makes it reach each limit.
 func (s *suite) limited(ctx context.Context) (err error) {
 	if s.rec, err = broker.RecordAs(s.server.login("recorder"), "#"); err != nil {
 		return err
@@ -75,8 +75,7 @@ func (s *suite) limited(ctx context.Context) (err error) {
 	return nil
 }
 
-// addLarge adds a sensor to the agent's configuration, whose messages are larger than
-// size.
+// addLarge adds a sensor to the agent's configuration whose messages are larger than size.
 func (a *agent) addLarge(size int) error {
 	f, err := os.OpenFile(a.config(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -88,8 +87,8 @@ func (a *agent) addLarge(size int) error {
 	return err
 }
 
-// tooLarge: the stream whose message the broker does not take is named in the log, and
-// all readings of the others arrive, in order.
+// tooLarge: the log names the stream whose message the broker refuses, and all readings of
+// other streams arrive, in order.
 func (s *suite) tooLarge(ctx context.Context, a *agent) (remark string, err error) {
 	began := time.Now()
 	var line string
@@ -114,8 +113,8 @@ func (s *suite) tooLarge(ctx context.Context, a *agent) (remark string, err erro
 		line), nil
 }
 
-// loggedError is the message of the first warning or error of an agent's log with
-// these words.
+// loggedError is the message of the first warning or error of an agent's log that contains
+// words.
 func loggedError(a *agent, words string) string {
 	for line := range strings.Lines(a.log.String()) {
 		bad := strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN")
@@ -127,9 +126,8 @@ func loggedError(a *agent, words string) string {
 	return ""
 }
 
-// noConnection: when an agent starts, others have all connections that the broker
-// allows. The log says that there is none, and when a connection is free every reading
-// arrives.
+// noConnection: when an agent starts, other clients use all allowed connections. The log
+// reports that, and when a connection is free every reading arrives.
 func (s *suite) noConnection(ctx context.Context) (remark string, err error) {
 	a, err := newAgent(s.server, lateAgent, lateAgent, s.server.address(), password)
 	if err != nil {
@@ -168,7 +166,7 @@ func (s *suite) noConnection(ctx context.Context) (remark string, err error) {
 	return fmt.Sprintf("%d readings; the log: %s", t.first, line), nil
 }
 
-// refusedIn is the first line that says that there is no connection.
+// refusedIn is the first log line about the refused connection.
 func refusedIn(log string) string {
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, "uplink down") {
@@ -179,11 +177,11 @@ func refusedIn(log string) string {
 	return ""
 }
 
-// maxOthers bounds how many clients occupy connections: Mosquitto 2.0.11 lets in more
-// than its limit after connections that it has ended for an error.
+// maxOthers limits the number of clients: Mosquitto 2.0.11 accepts more than its limit
+// after it has closed connections because of errors.
 const maxOthers = 100
 
-// occupy connects clients until the broker lets no more in.
+// occupy connects clients until the broker refuses more.
 func (s *suite) occupy(ctx context.Context) (all []*rawmqtt.Client, err error) {
 	a := &asker{ctx: ctx, server: s.server, version: rawmqtt.V3}
 	for i := range maxOthers {

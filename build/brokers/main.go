@@ -1,7 +1,7 @@
-// Command brokers runs holdfast against real MQTT brokers, with TLS and a
-// password, and says what each of them does to it.
+// Command brokers runs holdfast with real MQTT brokers, with TLS and a password, and
+// reports the results for each of them.
 //
-// It ends with "N passed, N failed". Its README.md says what is proven.
+// Its last line is "N passed, N failed". README.md describes the cases.
 package main
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
-// A place is what the parts of a run share.
+// A place has what the parts of a run share.
 type place struct {
 	agent string // the program under test
-	cache string // programs that run has fetched
-	dir   string // of this run, for logs and data
+	cache string // folder of downloaded programs
+	dir   string // folder of this run, for logs and data
 	here  string // build/brokers of the work tree
 	mqtt  string // mqtt.version of the agents
-	all   bool   // -all: cases that take longer than CI has
+	all   bool   // -all: includes cases that are too long for CI
 	ca    *authority
 }
 
@@ -78,8 +78,8 @@ func main() {
 	os.Exit(rep.end())
 }
 
-// finish writes what the run has shown into the page, or else compares its answers
-// with those of the page.
+// finish writes the results of the run into the page, or compares the answers with those in
+// the page.
 func finish(rep *report, p place, docs string, onlyAnswers bool) {
 	switch {
 	case docs != "" && onlyAnswers:
@@ -95,8 +95,8 @@ func finish(rep *report, p place, docs string, onlyAnswers bool) {
 	}
 }
 
-// settle names every folder from the root, since brokers run in others, and makes
-// the certificates.
+// settle makes all paths absolute, because brokers run in other folders, and creates the
+// certificates.
 func (p *place) settle() (err error) {
 	for _, name := range []*string{&p.cache, &p.dir, &p.here} {
 		if *name, err = filepath.Abs(*name); err != nil {
@@ -110,10 +110,10 @@ func (p *place) settle() (err error) {
 	return err
 }
 
-// consumersWord stands among the brokers for the programs that read.
+// consumersWord selects the consumers in a list of brokers.
 const consumersWord = "consumers"
 
-// choose returns the names of what is to be run.
+// choose returns the names of the parts to run.
 func choose(only string, all bool) (names []string, err error) {
 	known := []string{}
 	for _, k := range kinds {
@@ -135,7 +135,7 @@ func choose(only string, all bool) (names []string, err error) {
 	return names, nil
 }
 
-// runAll runs the chosen brokers, so many at a time.
+// runAll runs the chosen brokers, several at a time.
 func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *report,
 	run func(context.Context, place, *kind, *report)) {
 	slots := make(chan struct{}, parallel)
@@ -150,7 +150,7 @@ func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *re
 			f()
 		})
 	}
-	for _, slow := range []bool{true, false} { // what takes longest first
+	for _, slow := range []bool{true, false} { // the slowest first
 		for i := range kinds {
 			if k := &kinds[i]; k.slow == slow {
 				start(k.name, func() { run(ctx, p, k, rep) })
@@ -161,9 +161,9 @@ func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *re
 	all.Wait()
 }
 
-// runBroker runs the suite, and asks another server of the kind meanwhile.
+// runBroker runs the suite, and at the same time asks another server of the same kind.
 func runBroker(ctx context.Context, p place, k *kind, rep *report) {
-	version, ok := there(p, k, rep)
+	version, ok := findVersion(p, k, rep)
 	if !ok {
 		return
 	}
@@ -186,22 +186,22 @@ func runBroker(ctx context.Context, p place, k *kind, rep *report) {
 	}
 }
 
-// runAnswers asks a broker, and does nothing else.
+// runAnswers only asks the questions of a broker.
 func runAnswers(ctx context.Context, p place, k *kind, rep *report) {
-	if _, ok := there(p, k, rep); ok {
+	if _, ok := findVersion(p, k, rep); ok {
 		askBroker(ctx, p, k, rep)
 	}
 }
 
-// runLimits takes an agent to the limits of a broker, and does nothing else.
+// runLimits only runs the cases with limits of a broker.
 func runLimits(ctx context.Context, p place, k *kind, rep *report) {
-	if _, ok := there(p, k, rep); ok && len(k.limits) > 0 {
+	if _, ok := findVersion(p, k, rep); ok && len(k.limits) > 0 {
 		reachLimits(ctx, p, k, rep)
 	}
 }
 
-// there finds the version of a broker, or says why it cannot be run.
-func there(p place, k *kind, rep *report) (version string, ok bool) {
+// findVersion finds the version of a broker, or reports why it cannot be run.
+func findVersion(p place, k *kind, rep *report) (version string, ok bool) {
 	version, err := k.version(p)
 	rep.broker(k, version)
 	if err != nil {

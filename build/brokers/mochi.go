@@ -19,8 +19,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// mochi is a library; this program runs itself as the broker, so that it can be
-// killed.
+// mochi is a library; this program starts itself as the broker, so that it can be killed.
 var mochi = kind{
 	name: "mochi", ci: true, source: "Go module `github.com/mochi-mqtt/server/v2`",
 	notes: "Sessions and retained messages are only in memory. Messages that waited for an absent subscriber " +
@@ -46,8 +45,8 @@ var mochi = kind{
 // mochiWord is the argument that makes this program the broker.
 const mochiWord = "serve-mochi"
 
-// serveMochi serves until SIGTERM. args are address, certificate, key, and the limits
-// of a message and of a queue, or 0.
+// serveMochi serves until SIGTERM. args are the address, the certificate, its key, and the
+// limits of a message and of a queue, or 0.
 func serveMochi(args []string) error {
 	if len(args) != 5 {
 		return fmt.Errorf("%d arguments, want address, certificate, key and two limits", len(args))
@@ -68,13 +67,13 @@ func serveMochi(args []string) error {
 	}
 	options := &server2.Options{Capabilities: server2.NewDefaultServerCapabilities(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	options.Capabilities.MaximumPacketSize = uint32(size) // 0 is no limit
+	options.Capabilities.MaximumPacketSize = uint32(size) // 0 means no limit
 	if queue > 0 {
 		options.Capabilities.MaximumClientWritesPending = int32(queue)
 		options.Capabilities.MaximumInflight = uint16(queue)
 	}
 	s := server2.New(options)
-	if err := s.AddHook(&door{}, nil); err != nil {
+	if err := s.AddHook(&authHook{}, nil); err != nil {
 		return err
 	}
 	if err := s.AddListener(listeners.NewNet("tls", l)); err != nil {
@@ -87,18 +86,18 @@ func serveMochi(args []string) error {
 	return s.Close()
 }
 
-// door lets in who knows the user and the password.
-type door struct{ server2.HookBase }
+// authHook accepts clients with the user name and the password.
+type authHook struct{ server2.HookBase }
 
-func (*door) Provides(hook byte) bool {
+func (*authHook) Provides(hook byte) bool {
 	return bytes.Contains([]byte{server2.OnConnectAuthenticate, server2.OnACLCheck}, []byte{hook})
 }
 
-func (*door) OnConnectAuthenticate(_ *server2.Client, p packets.Packet) bool {
+func (*authHook) OnConnectAuthenticate(_ *server2.Client, p packets.Packet) bool {
 	return string(p.Connect.Username) == user && subtle.ConstantTimeCompare(p.Connect.Password, []byte(password)) == 1
 }
 
 // OnACLCheck denies denied/#: only answers.go publishes there.
-func (*door) OnACLCheck(_ *server2.Client, topic string, write bool) bool {
+func (*authHook) OnACLCheck(_ *server2.Client, topic string, write bool) bool {
 	return !write || !strings.HasPrefix(topic, "denied/")
 }

@@ -20,15 +20,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// An answer is what became of an order, as agent/event says it.
+// An answer is the result of an order in agent/event.
 type answer struct {
 	Event, ID, Output, Result, Why string
 	Boot                           string
 	Seq                            uint64
 }
 
-// answers are those of an agent, in order, as "result word": the word is that which why
-// begins with. An event may arrive twice.
+// answers are the answers of an agent, in order, as "result word": the word is the first
+// one of why. An event may be delivered twice.
 func (s *suite) answers(clientID, output, id string) (all []string) {
 	seen := map[key]bool{}
 	for _, a := range s.rec.Arrivals() {
@@ -62,7 +62,7 @@ func (s *suite) answeredBy(ctx context.Context, clientID, output, id string, wan
 	return nil
 }
 
-// changes are how often an output was switched on.
+// changes is how often an output was switched on.
 func (s *suite) changes(clientID, output string) (n int) {
 	for _, r := range s.ledger.on(clientID + "/" + output) {
 		if r.Value != nil && *r.Value == 1 {
@@ -72,10 +72,10 @@ func (s *suite) changes(clientID, output string) (n int) {
 	return n
 }
 
-// anyVersion is the line of a configuration that has mqtt.version.
+// anyVersion is the configuration line with mqtt.version.
 var anyVersion = regexp.MustCompile(`(?m)^  version: .*\n`)
 
-// newOrdered prepares an agent with a siren that takes orders. more are further stanzas.
+// newOrdered prepares an agent with a siren that takes orders. more has further stanzas.
 func newOrdered(s *server, clientID, account, address, more string) (*agent, error) {
 	a, err := newAgent(s, clientID, clientID, address, password)
 	if err != nil {
@@ -87,8 +87,8 @@ func newOrdered(s *server, clientID, account, address, more string) (*agent, err
 	}
 	config := strings.Replace(string(text), fmt.Sprintf("username: %q", s.kind.userName()),
 		fmt.Sprintf("username: %q", account), 1)
-	// With MQTT 5 the agent does not ask for a retained order, and so does not answer it:
-	// cmd/holdfast has that.
+	// With MQTT 5 the agent does not subscribe to retained orders, and so does not answer them:
+	// cmd/holdfast tests that.
 	config = anyVersion.ReplaceAllString(config, "")
 	config = strings.Replace(config, "mqtt:\n", "mqtt:\n  version: 3.1.1\n", 1)
 	config += "clock: {trust: always}\noutputs:\n  siren: {kind: simulated, class: siren, max_on: 3m, commands: true}\n" +
@@ -96,8 +96,8 @@ func newOrdered(s *server, clientID, account, address, more string) (*agent, err
 	return a, os.WriteFile(a.config(), []byte(config), 0o600)
 }
 
-// startOrdered starts an agent with a siren that takes orders, and waits for some time: in the
-// first two seconds of a subscription orders are doubted.
+// startOrdered starts an agent with a siren that takes orders, and waits: in the first two
+// seconds of a subscription orders are refused as unsure.
 func (s *suite) startOrdered(ctx context.Context, clientID, more string, doubted time.Duration) (*agent, error) {
 	a, err := newOrdered(s.server, clientID, s.server.kind.userName(), s.server.address(), more)
 	if err != nil {
@@ -114,32 +114,32 @@ func (s *suite) startOrdered(ctx context.Context, clientID, more string, doubted
 	return a, nil
 }
 
-// orders are given through the broker: retained, late, twice, and signed.
+// orders are sent through the broker: retained, late, twice, and signed.
 func (s *suite) orders(ctx context.Context) {
 	defer s.calm.Done()
-	desk, err := broker.PublishAs(s.server.login("desk"))
+	sender, err := broker.PublishAs(s.server.login("sender"))
 	if err != nil {
 		s.tell(caseOrders, "", err)
 		return
 	}
-	defer desk.Close()
-	remark, err := s.plainOrders(ctx, desk)
+	defer sender.Close()
+	remark, err := s.plainOrders(ctx, sender)
 	s.tell(caseOrders, remark, err)
-	s.tell(caseSigned, "", s.signedOrders(ctx, desk))
-	s.tell(caseCodes, "", s.codes(ctx, desk))
-	remark, err = s.flood(ctx, desk)
+	s.tell(caseSigned, "", s.signedOrders(ctx, sender))
+	s.tell(caseCodes, "", s.codes(ctx, sender))
+	remark, err = s.flood(ctx, sender)
 	s.tell(caseFlood, remark, err)
 	if s.server.kind.guard != "" {
 		s.tell(caseDenied, "", s.deniedOrders(ctx))
 	}
 }
 
-// agentRestarts is how often the agent is started while an order is retained.
+// agentRestarts is the number of starts of the agent while an order is retained.
 const agentRestarts = 10
 
-// plainOrders: a retained one is refused at each start of the agent, the same one at QoS 1
-// is done once, and one that a link held back is not done.
-func (s *suite) plainOrders(ctx context.Context, desk *broker.Publisher) (remark string, err error) {
+// plainOrders: a retained order is refused at each start of the agent, the same order at
+// QoS 1 is executed once, and one that the link has delayed is not executed.
+func (s *suite) plainOrders(ctx context.Context, sender *broker.Publisher) (remark string, err error) {
 	held := &stall{}
 	link, err := cable.New(s.server.address(), func() cable.Tap { return held }, cable.Link{})
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *suite) plainOrders(ctx context.Context, desk *broker.Publisher) (remark
 	}
 	defer a.kill()
 	const topic = "vault/siren/set"
-	if err := desk.Publish(topic, "ON", true); err != nil {
+	if err := sender.Publish(topic, "ON", true); err != nil {
 		return "", err
 	}
 	var refused []string
@@ -171,16 +171,16 @@ func (s *suite) plainOrders(ctx context.Context, desk *broker.Publisher) (remark
 	if n := s.changes("vault", "siren"); n > 0 {
 		return "", fmt.Errorf("a retained order switched the output on, %d times", n)
 	}
-	if err := desk.Publish(topic, "", true); err != nil { // it is not ours to clear
+	if err := sender.Publish(topic, "", true); err != nil { // the agent must not clear it
 		return "", err
 	}
 	if err := a.start(); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("a retained one refused at %d starts", agentRestarts), s.sameOrder(ctx, desk, held, topic)
+	return fmt.Sprintf("a retained one refused at %d starts", agentRestarts), s.sameOrder(ctx, sender, held, topic)
 }
 
-// A stall holds back what goes to the agent while its mutex is locked.
+// A stall blocks data to the agent while its mutex is locked.
 type stall struct{ sync.Mutex }
 
 func (*stall) ToServer([]byte) {}
@@ -189,14 +189,14 @@ func (l *stall) ToClient([]byte) {
 	defer l.Unlock()
 }
 
-// sameOrder is the part of plainOrders in which one agent runs.
-func (s *suite) sameOrder(ctx context.Context, desk *broker.Publisher, link *stall, topic string) error {
+// sameOrder is the part of plainOrders with one running agent.
+func (s *suite) sameOrder(ctx context.Context, sender *broker.Publisher, link *stall, topic string) error {
 	if err := s.live(ctx, "vault"); err != nil {
 		return err
 	}
-	pause(ctx, 3*time.Second) // in the first two orders are doubted
+	pause(ctx, 3*time.Second) // in the first two seconds orders are refused as unsure
 	for range 5 {
-		if err := desk.Publish(topic, `{"state":"ON","for":"1m","id":"same"}`, false); err != nil {
+		if err := sender.Publish(topic, `{"state":"ON","for":"1m","id":"same"}`, false); err != nil {
 			return err
 		}
 	}
@@ -220,23 +220,23 @@ func (s *suite) sameOrder(ctx context.Context, desk *broker.Publisher, link *sta
 	order := func(id string, valid time.Duration) string {
 		return fmt.Sprintf(`{"state":"OFF","id":%q,"expires":%d}`, id, time.Now().Add(valid).UnixMilli())
 	}
-	err := errors.Join(desk.Publish(topic, order("late", 2*time.Second), false),
-		desk.Publish(topic, order("intime", 10*time.Minute), false))
-	pause(ctx, 3*time.Second) // less than the keepalive: the connection stays
+	err := errors.Join(sender.Publish(topic, order("late", 2*time.Second), false),
+		sender.Publish(topic, order("intime", 10*time.Minute), false))
+	pause(ctx, 3*time.Second) // less than the keepalive, so the connection stays
 	link.Unlock()
 	return errors.Join(err, s.answered(ctx, "vault", "late", "expired expires has passed"),
 		s.answered(ctx, "vault", "intime", "done"))
 }
 
-// signedOrders: what is not signed, or wrongly, is not done, and what was recorded is not
-// done again.
-func (s *suite) signedOrders(ctx context.Context, desk *broker.Publisher) error {
+// signedOrders: an order without a signature, or with a wrong one, is not executed, and
+// neither is a recorded one that is sent again.
+func (s *suite) signedOrders(ctx context.Context, sender *broker.Publisher) error {
 	const key, topic = "not for the log", "safe/siren/set"
 	file := filepath.Join(s.server.dir, "orders.key")
 	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
 		return err
 	}
-	// In the first five seconds a signed order may be one of before the start.
+	// In the first five seconds a signed order may be from before the start.
 	a, err := s.startOrdered(ctx, "safe", fmt.Sprintf("commands: {key_file: %s, max_age: 5s}\n", file), 6*time.Second)
 	if err != nil {
 		return err
@@ -250,7 +250,7 @@ func (s *suite) signedOrders(ctx context.Context, desk *broker.Publisher) error 
 			hex.EncodeToString(h.Sum(nil)))
 	}
 	send := func(order string) {
-		err = errors.Join(err, desk.Publish(topic, order, false))
+		err = errors.Join(err, sender.Publish(topic, order, false))
 		pause(ctx, 300*time.Millisecond)
 	}
 	send(`{"state":"ON","id":"bare"}`)
@@ -272,9 +272,9 @@ func (s *suite) signedOrders(ctx context.Context, desk *broker.Publisher) error 
 	return err
 }
 
-// codes: a code is tried six times, and the right one is not accepted after that. Nothing
-// tells the code but the topic on which it came.
-func (s *suite) codes(ctx context.Context, desk *broker.Publisher) error {
+// codes: a code is tried six times, after which the right one is not accepted. The code
+// appears only on the topic of the order.
+func (s *suite) codes(ctx context.Context, sender *broker.Publisher) error {
 	const right, topic = "471147", "panel/alarm/set"
 	line, err := arming.NewLine("anna", right)
 	if err != nil {
@@ -292,7 +292,7 @@ func (s *suite) codes(ctx context.Context, desk *broker.Publisher) error {
 	}
 	defer a.kill()
 	disarm := func(id, code string) {
-		err = errors.Join(err, desk.Publish(topic, fmt.Sprintf(`{"action":"DISARM","code":%q,"id":%q}`, code, id), false))
+		err = errors.Join(err, sender.Publish(topic, fmt.Sprintf(`{"action":"DISARM","code":%q,"id":%q}`, code, id), false))
 		pause(ctx, 600*time.Millisecond)
 	}
 	disarm("right", right)
@@ -319,7 +319,8 @@ func (s *suite) codes(ctx context.Context, desk *broker.Publisher) error {
 	return err
 }
 
-// deniedOrders: the broker denies the subscription. Health says so, and readings go on.
+// deniedOrders: the broker denies the subscription. Health reports it, and readings are
+// sent.
 func (s *suite) deniedOrders(ctx context.Context) error {
 	a, err := newOrdered(s.server, s.server.kind.guard, s.server.kind.guard, s.server.address(), "")
 	if err != nil {
@@ -342,18 +343,19 @@ func (s *suite) deniedOrders(ctx context.Context) error {
 const (
 	floodTime = 5 * time.Second
 	floodRate = 10_000 // orders a second
-	floodRoom = 16     // MiB that the agent may take more
+	floodRoom = 16     // MiB of additional memory that the agent may use
 )
 
-// flood: ten thousand orders a second at QoS 0, as far as the broker passes them on. Alarms
-// go on, the memory of the agent does not grow with the orders, and few events tell of them.
-func (s *suite) flood(ctx context.Context, desk *broker.Publisher) (remark string, err error) {
+// flood sends ten thousand orders a second at QoS 0, as far as the broker forwards them.
+// Alarms are sent, the memory of the agent does not grow with the orders, and there are few
+// events about them.
+func (s *suite) flood(ctx context.Context, sender *broker.Publisher) (remark string, err error) {
 	a, err := s.startOrdered(ctx, "flooded", "", 3*time.Second)
 	if err != nil {
 		return "", err
 	}
 	defer a.kill()
-	alarms, err := broker.RecordAs(s.server.login("alarms"), "flooded/gate") // the other recorder gets the flood, too
+	alarms, err := broker.RecordAs(s.server.login("alarms"), "flooded/gate") // the other recorder receives the flood too
 	if err != nil {
 		return "", err
 	}
@@ -365,7 +367,7 @@ func (s *suite) flood(ctx context.Context, desk *broker.Publisher) (remark strin
 	began := time.Now()
 	flooding, stop := context.WithTimeout(ctx, floodTime)
 	defer stop()
-	sent := desk.Flood(flooding, "flooded/siren/set", `{"state":"ON","for":"1s"}`, floodRate)
+	sent := sender.Flood(flooding, "flooded/siren/set", `{"state":"ON","for":"1s"}`, floodRate)
 	ended := time.Now()
 	if err := s.live(ctx, "flooded"); err != nil {
 		return "", err
@@ -393,7 +395,7 @@ func (s *suite) flood(ctx context.Context, desk *broker.Publisher) (remark strin
 		slowest.Milliseconds(), after-before, events), err
 }
 
-// memory is the most that the agent has taken so far, in MiB.
+// memory is the maximum memory of the agent so far, in MiB.
 func (a *agent) memory() (mib int, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.process.PID()))
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
-// columns are the cases of the table, in its order.
+// columns are the cases of the table, in order.
 var columns = []string{caseOutage, caseRestart, caseCrash, caseDrain, caseForgets, casePassword, caseTakeOver, caseWill,
 	caseStop}
 
@@ -39,8 +39,8 @@ func (r *report) page() []byte {
 	return []byte(markdown.Wrap(b.String()))
 }
 
-// paragraph is what is known of a broker, what this run has shown, and why a word
-// in its row is not "ok".
+// paragraph has the notes about a broker, the results of this run, and why a word in its
+// row is not "ok".
 func (r *report) paragraph(b *bytes.Buffer, k *kind) {
 	fmt.Fprintf(b, "\n**%s** (%s). %s", k.name, k.source, k.notes)
 	for _, fact := range slices.Sorted(slices.Values(r.facts[k.name])) {

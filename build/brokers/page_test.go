@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// ranOn notes a run in which one broker passed, one failed, and one was not there.
+// ranOn returns the report of a run in which one broker passed, one failed, and one was not
+// installed.
 func ranOn(t *testing.T) (*report, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
@@ -39,7 +40,7 @@ func TestPageSaysWhatPassedFailedAndWasNotRun(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	// The page is wrapped, so a fact may stand on two lines.
+	// The page is wrapped, so a fact may be on two lines.
 	if fact := "It answers a bad password with code 5."; !strings.Contains(strings.Join(strings.Fields(page), " "), fact) {
 		t.Errorf("the page lacks %q", fact)
 	}
@@ -72,7 +73,7 @@ func TestPageSaysOfADurableBrokerThatItLostNothingIfItWasSeen(t *testing.T) {
 	for _, held := range []bool{true, false} {
 		r := newReport(&bytes.Buffer{})
 		for _, name := range []string{caseCrash, caseDrain} {
-			r.tell(mosquitto.name, name, "", nil) // saves each second, and promises nothing
+			r.tell(mosquitto.name, name, "", nil) // it saves every second, so it is not durable
 			r.tell(nats.name, name, "", nil)
 		}
 		if !held {
@@ -131,8 +132,8 @@ func TestChoiceIsOfKnownNamesAlone(t *testing.T) {
 	}
 }
 
-// TestTheDocumentHasWhatIsWrittenHere: between two runs of all brokers, what
-// people wrote must not differ.
+// TestTheDocumentHasWhatIsWrittenHere: the text in the sources equals that in the page
+// between two runs of all brokers.
 func TestTheDocumentHasWhatIsWrittenHere(t *testing.T) {
 	text, err := os.ReadFile("../../docs/brokers.md")
 	if err != nil {
@@ -149,5 +150,5 @@ func TestTheDocumentHasWhatIsWrittenHere(t *testing.T) {
 	}
 }
 
-// words is a text however its lines are broken.
+// words is a text independent of its line breaks.
 func words(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// porch speaks TLS with the broker itself, over a cable that is pulled. The
-// broker is there all the time: nothing may be missing.
+// porch: the agent has a TLS connection to the broker, through a cable that is pulled. The
+// broker runs all the time, so nothing may be missing.
 func (s *suite) porch(ctx context.Context) {
 	link, err := cable.New(s.server.address(), nil, cable.Link{})
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *suite) outage(ctx context.Context, a *agent, link *cable.Cable) (remark
 	return fmt.Sprintf("%d readings, %d came twice", t.first, t.twice), s.history()
 }
 
-// history: what is old is marked in the history and nowhere else.
+// history: old readings are marked as historical, and nothing else is.
 func (s *suite) history() error {
 	old := 0
 	for _, stream := range streams {

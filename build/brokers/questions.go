@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
-// published is the answer to one message, and whether a subscriber gets it. The
+// published is the answer to one message, and whether a subscriber receives it. The
 // subscriber has filter; the message need not match it.
 func (a *asker) published(name, filter string, m rawmqtt.Message) (string, error) {
 	marker := a.topic(name + "-marker")
@@ -28,7 +28,7 @@ func (a *asker) published(name, filter string, m rawmqtt.Message) (string, error
 	if len(m.Payload) == 0 {
 		m.Payload = []byte("x")
 	}
-	pub.PublishInTwo(m, maxSize/10, time.Second) // where it fails, the answer says why
+	pub.PublishInTwo(m, maxSize/10, time.Second) // if it fails, the answer has the reason
 	answer := answerTo(pub, a.topic("harmless"))
 	came, err := a.arrives(sub, marker)
 	if err != nil {
@@ -46,7 +46,7 @@ func (a *asker) denied() (string, error) {
 	return a.published("denied", topic, rawmqtt.Message{Topic: topic})
 }
 
-// tooLarge: a message beyond the broker's limit.
+// tooLarge: a message above the broker's limit.
 func (a *asker) tooLarge() (string, error) {
 	topic := a.topic("large")
 	return a.published("large", topic, rawmqtt.Message{Topic: topic, Payload: make([]byte, 3*maxSize/2)})
@@ -97,7 +97,7 @@ func (a *asker) quota() (string, error) {
 	return fmt.Sprintf("%s; %d of %d kept", answers, kept, sent), nil
 }
 
-// unheardAnswer is that of a broker of version 5 that has no subscriber for a message.
+// unheardAnswer is the answer of a broker of version 5 without a subscriber for a message.
 const unheardAnswer = "PUBACK 0x10"
 
 // fill publishes n messages, one after the other, and counts the answers.
@@ -114,7 +114,7 @@ func (a *asker) fill(topic string, n int) (string, error) {
 			return "", err
 		}
 		answer, open := await(pub)
-		if answer == unheardAnswer { // the session has ended, maybe in this moment
+		if answer == unheardAnswer { // the session has ended, perhaps just now
 			answer = "PUBACK"
 		}
 		if count[answer]++; count[answer] == 1 {
@@ -133,7 +133,7 @@ func (a *asker) fill(topic string, n int) (string, error) {
 	return strings.Join(order, ", "), nil
 }
 
-// takenOver: a second client with the same client ID.
+// takenOver: a second client has the same client ID.
 func (a *asker) takenOver() (string, error) {
 	first, err := a.client(rawmqtt.Options{ClientID: "twin"})
 	if err != nil {
@@ -155,8 +155,8 @@ func (a *asker) takenOver() (string, error) {
 	return p.String(), nil
 }
 
-// willDelay is the delay of a will, in seconds. A will that comes in less than four
-// of them came at once.
+// willDelay is the delay of a will, in seconds. A will that arrives in less than four
+// seconds was not delayed.
 const willDelay = 5
 
 // willDelay: a connection is cut, whose will has a delay with version 5.
@@ -175,7 +175,7 @@ func (a *asker) willDelay() (string, error) {
 	return fmt.Sprintf("%s; %s where the session expires with the connection", kept, ended), nil
 }
 
-// will says when the will of a client comes whose connection is cut.
+// will returns when the will of a client with a cut connection arrives.
 func (a *asker) will(name string, sessionExpiry uint32) (string, error) {
 	topic := a.topic("will-" + name)
 	sub, err := a.subscriber(rawmqtt.Options{ClientID: "will-sub"}, topic)
@@ -201,7 +201,7 @@ func (a *asker) will(name string, sessionExpiry uint32) (string, error) {
 	return "after the delay", nil
 }
 
-// expiry: messages that expire while their subscriber is away, and before there is one.
+// expiry: messages expire while their subscriber is away, and before there is one.
 func (a *asker) expiry() (string, error) {
 	const seconds = 1
 	queued, retained := a.topic("expiry/queued"), a.topic("expiry/retained")
@@ -286,14 +286,14 @@ func (a *asker) shared() (string, error) {
 	return shares(got[0], got[1], sent), nil
 }
 
-// shares says how the messages of a shared subscription were divided.
+// shares describes how the messages of a shared subscription were divided.
 func shares(one, two, sent int) string {
 	switch {
 	case one == 0 && two == 0:
 		return "granted, and nothing delivered"
 	case one == sent && two == sent:
 		return "granted, and not shared"
-	case one+two <= sent && one > 0 && two > 0: // fewer: one of them was slower than its queue
+	case one+two <= sent && one > 0 && two > 0: // fewer: one of them was too slow for its queue
 		return "shared"
 	case one+two == sent:
 		return "one gets all"

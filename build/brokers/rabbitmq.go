@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// rabbitmq runs from Debian's files with folders, a node name and a port mapper
-// of its own, all on the loopback interface.
+// rabbitmq runs Debian's program with its own folders, node name and port mapper, all on
+// the loopback interface.
 var rabbitmq = kind{
 	name: "RabbitMQ", ci: true, limits: []string{caseTooLarge},
 	source: "Debian `rabbitmq-server`, plugin `rabbitmq_mqtt`", durable: true, slow: true,
@@ -47,7 +47,7 @@ log.file = false
 		}
 		cmd := exec.Command("/usr/lib/rabbitmq/bin/rabbitmq-server")
 		cmd.Env = append(s.erlang(),
-			"RUNNING_UNDER_SYSTEMD=true", // the script becomes the server, and our signals reach it
+			"RUNNING_UNDER_SYSTEMD=true", // the script replaces itself by the server, so signals reach it
 			fmt.Sprintf("RABBITMQ_NODENAME=holdfast%d@localhost", s.port),
 			"RABBITMQ_CONF_ENV_FILE="+s.path("none"),
 			"RABBITMQ_CONFIG_FILE="+s.path("rabbitmq.conf"),
@@ -62,14 +62,14 @@ log.file = false
 	},
 }
 
-// erlang is the environment of an Erlang program that shares nothing with
-// others on this machine.
+// erlang is the environment of an Erlang program that shares nothing with others on this
+// machine.
 func (s *server) erlang() []string {
 	return append(os.Environ(), "HOME="+s.dir, "ERL_EPMD_ADDRESS=127.0.0.1", fmt.Sprintf("ERL_EPMD_PORT=%d", s.more[0]))
 }
 
-// epmd starts Erlang's port mapper, in our hands: a node that finds none starts
-// one that outlives it.
+// epmd starts Erlang's port mapper as a child: a node that finds none would start one that
+// outlives it.
 func (s *server) epmd() error {
 	if len(s.helpers) > 0 {
 		return nil
@@ -81,13 +81,13 @@ func (s *server) epmd() error {
 		return err
 	}
 	s.helpers = append(s.helpers, p)
-	time.Sleep(300 * time.Millisecond) // it does not say when it listens
+	time.Sleep(300 * time.Millisecond) // it does not report when it listens
 	return nil
 }
 
-// rabbitDefinitions have two accounts: one may do everything, and the guard reads all
-// below its name but the topic of orders. A topic is a routing key here. A limit of the
-// queue is that of sessions whose client ID begins with absent.
+// rabbitDefinitions have two accounts: one may do everything, and the guard reads
+// everything below its name except the topic of orders. A topic is a routing key here. The
+// limit of the queue applies to sessions whose client ID starts with absent.
 func rabbitDefinitions(s *server) string {
 	k := s.kind
 	type row = map[string]any

@@ -9,13 +9,13 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
-// A cell is how a case ended on a broker.
+// A cell is the result of a case on a broker.
 type cell struct {
 	held bool
-	why  string // it did not
+	why  string // the reason of a failure
 }
 
-// A report is what a person reads: a line for each claim, a count, and a table.
+// A report prints a line for each check, and has the counts and the tables.
 type report struct {
 	mu             sync.Mutex
 	out            io.Writer
@@ -23,7 +23,7 @@ type report struct {
 	versions       map[string]string
 	missing        map[string]error           // brokers that could not be run
 	cells          map[string]map[string]cell // by broker and case
-	facts          map[string][]string        // by broker, as sentences
+	facts          map[string][]string        // by broker, in sentences
 	answers        map[asked][]string
 }
 
@@ -41,7 +41,7 @@ func newReport(out io.Writer) *report {
 	}
 }
 
-// check states a claim that held or did not.
+// check prints whether a condition holds.
 func (r *report) check(held bool, format string, a ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,14 +59,15 @@ func (r *report) checkLocked(held bool, format string, a ...any) {
 	fmt.Fprintf(r.out, "%s %s\n", word, fmt.Sprintf(format, a...))
 }
 
-// broker notes which version is being run.
+// broker adds the version of a broker that is run.
 func (r *report) broker(k *kind, version string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.versions[k.name] = version
 }
 
-// absent says that a broker or another part is not there; where it has to be, that is a failure.
+// absent reports that a broker or another part is missing; if it is required, that is a
+// failure.
 func (r *report) absent(name string, why error, must bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +79,7 @@ func (r *report) absent(name string, why error, must bool) {
 	fmt.Fprintf(r.out, "     %s is not run: %v\n", name, why)
 }
 
-// tell notes how a case ended on a broker, and returns whether it held.
+// tell adds the result of a case on a broker, and returns whether it passed.
 func (r *report) tell(broker, name, remark string, err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -101,20 +102,20 @@ func (r *report) tell(broker, name, remark string, err error) bool {
 	return err == nil
 }
 
-// firstLine leaves out the end of a log.
+// firstLine omits the end of the log in an error.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
 }
 
-// fact notes a sentence about a broker that the run has shown.
+// fact adds a sentence about a broker that the run has shown.
 func (r *report) fact(broker, format string, a ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.facts[broker] = append(r.facts[broker], fmt.Sprintf(format, a...))
 }
 
-// failedAt returns whether a case is known to have failed on a broker.
+// failedAt returns whether a case has failed on a broker.
 func (r *report) failedAt(broker, name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +123,7 @@ func (r *report) failedAt(broker, name string) bool {
 	return ok && !c.held
 }
 
-// end prints the last line and returns the exit status.
+// end prints the totals and returns the exit status.
 func (r *report) end() int {
 	fmt.Fprintf(r.out, "%d passed, %d failed\n", r.passed, r.failed)
 	if r.failed > 0 || r.passed == 0 {

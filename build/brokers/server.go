@@ -21,21 +21,21 @@ const (
 	user     = "store"
 	password = "s3cret"
 
-	startTime = 5 * time.Minute  // RabbitMQ takes 10 s on a machine of its own, two minutes at a load of 30
-	stopTime  = 45 * time.Second // to end in order
+	startTime = 5 * time.Minute  // RabbitMQ takes 10 s on an idle machine, two minutes at a load of 30
+	stopTime  = 45 * time.Second // from SIGTERM to the end
 )
 
-// limits are what a server does not take, where the broker has such a setting. The
-// zero value has none.
+// limits are the limits of a server, if the broker has such settings. The zero value has
+// none.
 type limits struct {
 	size        int  // bytes of a packet or a payload
-	queue       int  // messages that wait for one subscriber
-	inflight    int  // messages to a subscriber that wait for its acknowledgement
-	connections int  // at a time
-	denied      bool // nobody publishes below denied/
+	queue       int  // messages that are queued for one subscriber
+	inflight    int  // messages to a subscriber that it has not acknowledged
+	connections int  // number of connections at a time
+	denied      bool // nobody may publish below denied/
 }
 
-// limit is the piece of configuration for a number, unless that is 0.
+// limit is the configuration text for a number; empty for 0.
 func limit(format string, n int) string {
 	if n == 0 {
 		return ""
@@ -43,19 +43,19 @@ func limit(format string, n int) string {
 	return fmt.Sprintf(format, n)
 }
 
-// A kind is a program that is an MQTT broker.
+// A kind is an MQTT broker program.
 type kind struct {
 	name    string
 	ci      bool     // CI runs it
-	source  string   // where it comes from
-	user    string   // as it writes our user; empty: "store"
-	durable bool     // what it acknowledged, and sessions, survive SIGKILL
-	slow    bool     // its start is an outage by itself
+	source  string   // where the program comes from
+	user    string   // the user name in the form of the broker; empty: "store"
+	durable bool     // acknowledged messages and sessions survive SIGKILL
+	slow    bool     // its start takes as long as an outage
 	limits  []string // the cases of limits.go that it can have
 	guard   string   // an account that may not read guard/siren/set; empty: there is none
 	notes   string   // for docs/brokers.md
 	version func(place) (string, error)
-	prepare func(*server) error // writes what it needs into dir and an empty data folder
+	prepare func(*server) error // writes its files into dir and an empty data folder
 	command func(*server) (*exec.Cmd, error)
 }
 
@@ -70,10 +70,10 @@ func (k *kind) userName() string {
 type server struct {
 	kind    *kind
 	place   place
-	dir     string // its own: configuration, log, and data below it
+	dir     string // folder of its configuration, log and data
 	limits  limits
 	port    int   // MQTT over TLS
-	more    []int // ports for its other needs
+	more    []int // other ports that it needs
 	process *child.Process
 	helpers []*child.Process
 }
@@ -82,7 +82,7 @@ func newServer(p place, k *kind, dir string) (*server, error) {
 	return (&server{kind: k, place: p, dir: dir}).settle()
 }
 
-// newLimitedServer returns one with limits.
+// newLimitedServer returns a server with limits.
 func newLimitedServer(p place, k *kind, dir string, l limits) (*server, error) {
 	return (&server{kind: k, place: p, dir: dir, limits: l}).settle()
 }
@@ -97,7 +97,7 @@ func (s *server) settle() (*server, error) {
 		s.more = append(s.more, port)
 	}
 	s.port, s.more = s.more[0], s.more[1:]
-	if err := os.RemoveAll(s.dir); err != nil { // of the run before
+	if err := os.RemoveAll(s.dir); err != nil { // from the previous run
 		return nil, err
 	}
 	return s, s.clear()
@@ -109,7 +109,7 @@ func (s *server) path(name string) string {
 	return filepath.Join(s.dir, name)
 }
 
-// clear takes everything from a broker that it has ever been told.
+// clear deletes all data of a broker.
 func (s *server) clear() error {
 	if err := os.RemoveAll(s.data()); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (s *server) start(ctx context.Context) error {
 	return s.serves(ctx)
 }
 
-// child starts a program that logs beside the broker's data.
+// child starts a program whose log is beside the broker's data.
 func (s *server) child(cmd *exec.Cmd) (*child.Process, error) {
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *server) child(cmd *exec.Cmd) (*child.Process, error) {
 	return p, nil
 }
 
-// serves waits until a client with the password is let in.
+// serves waits until a client with the password is accepted.
 func (s *server) serves(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -158,9 +158,9 @@ func (s *server) serves(ctx context.Context) error {
 		}
 		select {
 		case <-s.process.Done():
-			return fmt.Errorf("it ended: %v; %s", s.process.Err(), s.lastWords())
+			return fmt.Errorf("it ended: %v; %s", s.process.Err(), s.logTail())
 		case <-ctx.Done():
-			return fmt.Errorf("it does not serve: %w; %s", err, s.lastWords())
+			return fmt.Errorf("it does not serve: %w; %s", err, s.logTail())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -180,7 +180,7 @@ func (s *server) accepts() error {
 	return nil
 }
 
-// login is how a client of ours reaches the broker.
+// login is how a test client connects to the broker.
 func (s *server) login(clientID string) broker.Login {
 	return broker.Login{
 		Server: "ssl://" + s.address(), ClientID: clientID, Clean: clientID == "probe",
@@ -188,7 +188,7 @@ func (s *server) login(clientID string) broker.Login {
 	}
 }
 
-// stop ends the broker in order.
+// stop stops the broker with SIGTERM.
 func (s *server) stop() error {
 	if !s.process.Stop(stopTime) {
 		return fmt.Errorf("the broker did not end within %v of SIGTERM", stopTime)
@@ -196,7 +196,7 @@ func (s *server) stop() error {
 	return nil
 }
 
-// crash is SIGKILL; kill is the end of the run.
+// crash sends SIGKILL; kill is for the end of the run.
 func (s *server) crash() { s.process.Kill() }
 
 func (s *server) kill() {
@@ -206,8 +206,8 @@ func (s *server) kill() {
 	}
 }
 
-// lastWords is the end of its log.
-func (s *server) lastWords() string {
+// logTail is the end of the broker's log.
+func (s *server) logTail() string {
 	text, err := os.ReadFile(s.path("log"))
 	if err != nil {
 		return err.Error()
@@ -216,8 +216,8 @@ func (s *server) lastWords() string {
 	return "its log ends with\n\t" + strings.Join(lines[max(0, len(lines)-8):], "\n\t")
 }
 
-// freePort is one below those that the kernel gives to clients: a client that
-// keeps dialling a closed port among those connects to itself in the end.
+// freePort returns a port below the range that the kernel gives to clients: a client that
+// keeps dialling a closed port in that range finally connects to itself.
 func freePort() (int, error) {
 	for range 1000 {
 		port := 15000 + rand.IntN(17000)

@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// A session is one connection through the window.
+// A session is one connection through the proxy.
 type session struct {
-	*window
+	*ackProxy
 	sent    map[uint16]key // by packet identifier
-	offline bool           // the last publication on our status
-	five    bool           // CONNECT was of MQTT 5
+	offline bool           // the last payload of agent/status
+	five    bool           // CONNECT was that of MQTT 5
 	aliases map[uint16]string
 }
 
-// copy carries data; what is read in it is noted before it travels on.
+// copy copies data; it parses and records the data before it is forwarded.
 func (*session) copy(to io.Writer, from io.Reader, note func(head byte, body []byte)) {
 	w := wire{note: note}
 	buf := make([]byte, 32<<10)
@@ -44,7 +44,7 @@ func (c *session) toServer(head byte, body []byte) {
 	case packetConnect:
 		c.five = bytes.HasPrefix(body, []byte("\x00\x04MQTT\x05"))
 	case packetDisconnect:
-		c.farewell = c.offline && (len(body) == 0 || body[0] == 0) // another reason is no farewell
+		c.orderlyEnd = c.offline && (len(body) == 0 || body[0] == 0) // another reason code is no orderlyEnd
 	case packetPublish:
 		p, ok := readPublish(head, body)
 		if ok && c.five {
@@ -55,7 +55,7 @@ func (c *session) toServer(head byte, body []byte) {
 		}
 		if p.id > 0 {
 			var r reading
-			json.Unmarshal(p.payload, &r) // other messages have no boot
+			json.Unmarshal(p.payload, &r) // other messages have no boot field
 			c.sent[p.id] = key{p.topic, r.Boot, r.Seq}
 		}
 		if strings.HasSuffix(p.topic, "/agent/status") {
@@ -67,7 +67,7 @@ func (c *session) toServer(head byte, body []byte) {
 func (c *session) toClient(head byte, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if head>>4 != packetPuback || len(body) < 2 || len(body) > 2 && body[2] >= 0x80 { // a failure, with MQTT 5
+	if head>>4 != packetPuback || len(body) < 2 || len(body) > 2 && body[2] >= 0x80 { // with MQTT 5 the code is a failure
 		return
 	}
 	c.acked[c.sent[binary.BigEndian.Uint16(body)]] = true
@@ -76,14 +76,14 @@ func (c *session) toClient(head byte, body []byte) {
 	}
 }
 
-// A publication is a message on its way; id is 0 at QoS 0.
+// A publication is a message in flight; id is 0 at QoS 0.
 type publication struct {
 	topic   string
 	id      uint16
 	payload []byte
 }
 
-// readPublish reads a PUBLISH: MQTT 3.1.1, section 3.3.
+// readPublish parses a PUBLISH: MQTT 3.1.1, section 3.3.
 func readPublish(head byte, body []byte) (p publication, ok bool) {
 	if len(body) < 2 {
 		return p, false
@@ -103,8 +103,8 @@ func readPublish(head byte, body []byte) (p publication, ok bool) {
 	return p, true
 }
 
-// properties takes the properties of MQTT 5 off the payload (section 3.3.2.3), and finds the
-// topic that an alias stands for.
+// properties removes the properties of MQTT 5 from the payload (section 3.3.2.3), and finds
+// the topic of an alias.
 func (c *session) properties(p *publication) (ok bool) {
 	length, n := binary.Uvarint(p.payload[:min(len(p.payload), 4)])
 	if n <= 0 || length > uint64(len(p.payload)-n) {
@@ -137,8 +137,8 @@ const (
 	userProperty   = 0x26
 )
 
-// propertySize is how many bytes the value of a property has, which b begins with; more
-// than b has if it is cut short.
+// propertySize is the size of a property's value, with which b starts; more than len(b) if
+// b is incomplete.
 func propertySize(id byte, b []byte) int {
 	texts := 1
 	switch id {
@@ -161,13 +161,13 @@ func propertySize(id byte, b []byte) int {
 	return size
 }
 
-// A wire notes each whole packet of one direction of a connection, however the
-// network cuts it. MQTT 3.1.1, section 2.2: a byte of type and flags, then the
-// length in seven bits a byte, of which there are four at most. What has more is
-// no MQTT, and nothing after it is read.
+// A wire parses each complete packet of one direction of a connection, however the network
+// splits it. MQTT 3.1.1, section 2.2: a byte of type and flags, then the length in seven
+// bits per byte, with at most four bytes. If there are more, the data is not MQTT, and
+// nothing after it is parsed.
 type wire struct {
 	note   func(head byte, body []byte)
-	rest   []byte // of a packet that is not whole yet
+	rest   []byte // start of an incomplete packet
 	broken bool
 }
 

@@ -9,95 +9,96 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// A shop is the agent of one case, its cable, and the window that the cable
-// leads to. Each case has a shop of its own: the pauses of an agent whose broker
-// went three times in a minute are long, as they should be.
-type shop struct {
+// An outageCase is the agent of one case, its cable, and the proxy behind the cable. Each case
+// has its own, because an agent whose broker has stopped three times in a minute makes long
+// pauses, as it should.
+type outageCase struct {
 	*suite
-	away
-	window *window
-	link   *cable.Cable
-	agent  *agent
+	outageKind
+	proxy *ackProxy
+	link  *cable.Cable
+	agent *agent
 }
 
-// store sees the broker go and come back.
+// store runs a case for each kind of outage of the broker.
 func (s *suite) store(ctx context.Context) {
 	stops := 0
-	for _, a := range aways {
-		shop, err := s.open(ctx, a)
+	for _, a := range outageKinds {
+		c, err := s.open(ctx, a)
 		if err != nil {
 			s.tell(a.name, "", err)
 			continue
 		}
-		remark, err := shop.comeBack(ctx)
+		remark, err := c.restart(ctx)
 		s.tell(a.name, remark, err)
-		if err := shop.orderlyStop(ctx); err != nil {
+		if err := c.orderlyStop(ctx); err != nil {
 			s.tell(caseStop, "", fmt.Errorf("after %q: %w", a.name, err))
 		} else {
 			stops++
 		}
-		shop.close()
+		c.close()
 	}
 	if stops > 0 && !s.report.failedAt(s.server.kind.name, caseStop) {
 		s.tell(caseStop, "", nil)
 	}
 }
 
-func (s *suite) open(ctx context.Context, a away) (*shop, error) {
-	w, err := newWindow(s.place.ca, s.server.address())
+func (s *suite) open(ctx context.Context, a outageKind) (*outageCase, error) {
+	w, err := newAckProxy(s.place.ca, s.server.address())
 	if err != nil {
 		return nil, err
 	}
-	shop := &shop{suite: s, away: a, window: w}
-	if shop.link, err = cable.New(w.address(), nil, cable.Link{}); err == nil {
-		shop.agent, err = newAgent(s.server, a.clientID, a.clientID, shop.link.Addr(), password)
+	c := &outageCase{suite: s, outageKind: a, proxy: w}
+	if c.link, err = cable.New(w.address(), nil, cable.Link{}); err == nil {
+		c.agent, err = newAgent(s.server, a.clientID, a.clientID, c.link.Addr(), password)
 	}
 	if err == nil {
-		err = shop.agent.start()
+		err = c.agent.start()
 	}
 	if err == nil {
 		err = s.live(ctx, a.clientID)
 	}
 	if err != nil {
-		shop.close()
+		c.close()
 		return nil, err
 	}
-	return shop, nil
+	return c, nil
 }
 
-func (s *shop) close() {
+func (s *outageCase) close() {
 	if s.agent != nil {
 		s.agent.kill()
 	}
 	if s.link != nil {
 		s.link.Close()
 	}
-	s.window.close()
+	s.proxy.close()
 }
 
-// orderlyStop: the agent ends its session itself, and does not leave it to the will.
-func (s *shop) orderlyStop(ctx context.Context) error {
+// orderlyStop: the agent ends its session with DISCONNECT, so that the broker does not
+// publish the will.
+func (s *outageCase) orderlyStop(ctx context.Context) error {
 	if err := s.agent.stop(); err != nil {
 		return err
 	}
 	if err := s.status(ctx, s.clientID, "offline"); err != nil {
 		return err
 	}
-	if !s.window.sawFarewell() {
+	if !s.proxy.sawOrderlyEnd() {
 		return errors.New("the broker said `offline`, and the agent had not ended its session in order")
 	}
 	return nil
 }
 
-// comeBack ends the broker, does something, starts it, and sees what is missing.
-func (s *shop) comeBack(ctx context.Context) (remark string, err error) {
+// restart stops the broker, does something, starts it, and checks what is missing.
+func (s *outageCase) restart(ctx context.Context) (remark string, err error) {
 	sessions := s.rec.Sessions()
 	if err := s.end(s, ctx); err != nil {
 		return "", err
 	}
 	if !s.server.kind.durable || s.name == caseForgets {
-		// A broker that forgets sessions acknowledges what nobody subscribes to:
-		// the agent may only come when the subscriber is there again.
+		// A broker that loses sessions acknowledges messages without a subscriber: the agent may
+		// only reconnect after the subscriber.
 		s.link.Pull()
 	}
 	if err := s.meanwhile(s, ctx); err != nil {
@@ -123,10 +124,10 @@ func (s *shop) comeBack(ctx context.Context) (remark string, err error) {
 	return remark, s.then(s, ctx)
 }
 
-// result says what the broker has lost and what holdfast has.
-func (s *shop) result(took time.Duration) (string, error) {
+// result reports what the broker has lost and what holdfast has.
+func (s *outageCase) result(took time.Duration) (string, error) {
 	t := s.ledger.count(s.clientID)
-	if err := t.wrong(s.window.hasAcked); err != nil {
+	if err := t.wrong(s.proxy.hasAcked); err != nil {
 		return "", err
 	}
 	remark := fmt.Sprintf("%d readings, %d twice, live after %.0f s", t.first, t.twice, took.Seconds())

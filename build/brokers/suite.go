@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// The cases, as the table calls them.
+// The names of the cases in the table.
 const (
 	caseStart    = "start"
 	caseOutage   = "link cut for 12 s"
@@ -34,26 +34,25 @@ const (
 )
 
 const (
-	linkOutage = 12 * time.Second // beyond 10 s a reading is historical
-	patience   = 5 * time.Minute  // the agent's own pauses go up to one minute, and to four after wrong passwords
+	linkOutage = 12 * time.Second // longer than 10 s, so that readings are historical
+	patience   = 5 * time.Minute  // the agent pauses for up to one minute, and for up to four after wrong passwords
 )
 
-// A suite is what happens on one broker. Several agents take part: porch has a
-// plain cable to the broker, those called store a window through which one sees
-// what is acknowledged, wrong-password has one, and twin exists twice.
+// A suite has the cases of one broker. It has several agents: porch has a plain cable to
+// the broker, those called store have a proxy that observes acknowledgements,
+// wrong-password has its own, and twin exists twice.
 type suite struct {
 	place  place
 	server *server
 	report *report
 	rec    *broker.Recorder
 	ledger *ledger
-	calm   sync.WaitGroup // cases that need a broker that stays
+	calm   sync.WaitGroup // cases that need a broker without outages
 }
 
 func newSuite(p place, s *server, r *report) *suite { return &suite{place: p, server: s, report: r} }
 
-// run runs every case. Those that wait for the agent's longer pauses do so in
-// the background.
+// run runs every case. Those with long pauses of the agent run in the background.
 func (s *suite) run(ctx context.Context) (err error) {
 	if s.rec, err = broker.RecordAs(s.server.login("recorder"), "#"); err != nil {
 		return err
@@ -72,19 +71,19 @@ func (s *suite) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// tell reports a case.
+// tell reports the result of a case.
 func (s *suite) tell(name, remark string, err error) bool {
 	return s.report.tell(s.server.kind.name, name, remark, err)
 }
 
-// eventually waits until something is so.
-func eventually(ctx context.Context, most time.Duration, what string, so func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
+// eventually waits for a condition.
+func eventually(ctx context.Context, limit time.Duration, what string, so func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for !so() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not within %v: %s", most, what)
+			return fmt.Errorf("not within %v: %s", limit, what)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -98,7 +97,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// live waits until both streams of an agent arrive as they happen, from now on.
+// live waits until both streams of an agent arrive without delay, from now on.
 func (s *suite) live(ctx context.Context, clientID string) error {
 	now := time.Now()
 	for _, stream := range streams {
@@ -112,7 +111,7 @@ func (s *suite) live(ctx context.Context, clientID string) error {
 	return s.status(ctx, clientID, "online")
 }
 
-// status waits until the last word of an agent is this one.
+// status waits until the status of an agent is word.
 func (s *suite) status(ctx context.Context, clientID, word string) error {
 	topic := clientID + "/agent/status"
 	return eventually(ctx, patience, topic+" is "+word, func() bool { return s.ledger.payload(topic) == word })

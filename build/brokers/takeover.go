@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// takeOver: a card was cloned, and two agents have one client ID. The agent says
-// so, and when the clone has gone it must be there.
+// takeOver: a card was cloned, and two agents have the same client ID. The agent reports
+// it, and works after the clone has ended.
 func (s *suite) takeOver(ctx context.Context) {
 	remark, err := s.cloneCard(ctx, sync.OnceFunc(s.calm.Done))
 	s.tell(caseTakeOver, remark, err)
@@ -50,12 +50,12 @@ func (s *suite) cloneCard(ctx context.Context, observed func()) (remark string, 
 	return fmt.Sprintf("reported, %d births, back %.0f s after the other went", births, time.Since(back).Seconds()), nil
 }
 
-// takeOverTime is enough for what the agent takes for proof: the other's birth
-// found on its own topic at the start of two sessions, between pauses that double up
-// to a minute: the broker ends each of them.
+// takeOverTime is long enough for the agent's proof: the birth of the other client on its
+// own topic at the start of two sessions, between pauses that double up to a minute,
+// because the broker ends each session.
 const takeOverTime = 4 * time.Minute
 
-// runClone lets the clone run until the agent has reported it.
+// runClone runs the clone until the agent has reported it.
 func (s *suite) runClone(ctx context.Context, clone *agent, boot string) error {
 	if err := clone.start(); err != nil {
 		return err
@@ -87,8 +87,8 @@ func (s *suite) reportedTakeOver(boot string) bool {
 	return false
 }
 
-// backAgain waits until the agent's readings arrive as they happen, and what
-// stands there says so.
+// backAgain waits until the agent's readings arrive without delay, and its retained birth
+// is its own.
 func (s *suite) backAgain(ctx context.Context, boot string, since time.Time) error {
 	err := eventually(ctx, patience, "the agent is back", func() bool {
 		all := s.ledger.on("twin/load")

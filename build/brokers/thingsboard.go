@@ -2,7 +2,7 @@ package main
 
 import "encoding/json"
 
-// telemetryTopic is ThingsBoard's: here the broker itself stands for ThingsBoard.
+// telemetryTopic is that of ThingsBoard, for which the broker itself stands here.
 const telemetryTopic = "v1/gateway/telemetry"
 
 // A measurement is one value of one series in ThingsBoard.
@@ -11,7 +11,7 @@ type measurement struct {
 	ts             int64
 }
 
-// telemetry is what came for ThingsBoard, in the form of its gateway API.
+// telemetry is what arrived for ThingsBoard, in the format of its gateway API.
 func (r *readers) telemetry() map[measurement]bool {
 	got := map[measurement]bool{}
 	for _, a := range r.rec.Arrivals() {
@@ -33,7 +33,7 @@ func (r *readers) telemetry() map[measurement]bool {
 	return got
 }
 
-// handedOver: each reading has gone to ThingsBoard, with the time of its measurement.
+// handedOver: each reading was sent to ThingsBoard, with its time of measurement.
 func (r *readers) handedOver() {
 	got, want, missing := r.telemetry(), 0, 0
 	for _, stream := range streams {

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// A window is a pane in the wall between agent and broker: TLS ends there and
-// begins anew, so that one sees which readings the broker has acknowledged.
-type window struct {
+// An ackProxy is a proxy between agent and broker that terminates TLS on both sides, and so
+// observes which readings the broker has acknowledged.
+type ackProxy struct {
 	listener net.Listener
 	broker   func() (net.Conn, error)
 	all      sync.WaitGroup
 
-	mu       sync.Mutex
-	acked    map[key]bool
-	awaited  int // acknowledgements until begun is closed
-	begun    chan struct{}
-	farewell bool // the agent has published `offline` itself and ended the session in order
-	conns    map[net.Conn]bool
-	closed   bool
+	mu         sync.Mutex
+	acked      map[key]bool
+	awaited    int // number of acknowledgements until begun is closed
+	begun      chan struct{}
+	orderlyEnd bool // the agent has published `offline` itself and ended the session in order
+	conns      map[net.Conn]bool
+	closed     bool
 }
 
 // key identifies a reading.
@@ -34,12 +34,12 @@ func (k key) compare(other key) int {
 	return cmp.Or(cmp.Compare(k.topic, other.topic), cmp.Compare(k.boot, other.boot), cmp.Compare(k.seq, other.seq))
 }
 
-func newWindow(ca *authority, address string) (*window, error) {
+func newAckProxy(ca *authority, address string) (*ackProxy, error) {
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.pair}})
 	if err != nil {
 		return nil, err
 	}
-	w := &window{listener: l, acked: map[key]bool{}, conns: map[net.Conn]bool{}}
+	w := &ackProxy{listener: l, acked: map[key]bool{}, conns: map[net.Conn]bool{}}
 	w.broker = func() (net.Conn, error) {
 		return tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", address, ca.client())
 	}
@@ -47,10 +47,10 @@ func newWindow(ca *authority, address string) (*window, error) {
 	return w, nil
 }
 
-func (w *window) address() string { return w.listener.Addr().String() }
+func (w *ackProxy) address() string { return w.listener.Addr().String() }
 
-// close ends every connection and returns when nothing is left.
-func (w *window) close() {
+// close closes every connection and returns when all goroutines have ended.
+func (w *ackProxy) close() {
 	w.listener.Close()
 	w.mu.Lock()
 	w.closed = true
@@ -61,27 +61,27 @@ func (w *window) close() {
 	w.all.Wait()
 }
 
-func (w *window) hasAcked(k key) bool {
+func (w *ackProxy) hasAcked(k key) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.acked[k]
 }
 
 // after returns a channel that is closed with the nth acknowledgement from now.
-func (w *window) after(n int) <-chan struct{} {
+func (w *ackProxy) after(n int) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.awaited, w.begun = n, make(chan struct{})
 	return w.begun
 }
 
-func (w *window) sawFarewell() bool {
+func (w *ackProxy) sawOrderlyEnd() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.farewell
+	return w.orderlyEnd
 }
 
-func (w *window) accept() {
+func (w *ackProxy) accept() {
 	for {
 		near, err := w.listener.Accept()
 		if err != nil {
@@ -91,7 +91,7 @@ func (w *window) accept() {
 	}
 }
 
-func (w *window) carry(near net.Conn) {
+func (w *ackProxy) carry(near net.Conn) {
 	defer near.Close()
 	far, err := w.broker()
 	if err != nil {
@@ -102,7 +102,7 @@ func (w *window) carry(near net.Conn) {
 		return
 	}
 	defer w.release(near, far)
-	c := &session{window: w, sent: map[uint16]key{}, aliases: map[uint16]string{}}
+	c := &session{ackProxy: w, sent: map[uint16]key{}, aliases: map[uint16]string{}}
 	w.all.Go(func() {
 		defer near.Close()
 		c.copy(near, far, c.toClient)
@@ -110,7 +110,7 @@ func (w *window) carry(near net.Conn) {
 	c.copy(far, near, c.toServer)
 }
 
-func (w *window) hold(conns ...net.Conn) bool {
+func (w *ackProxy) hold(conns ...net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range conns {
@@ -119,7 +119,7 @@ func (w *window) hold(conns ...net.Conn) bool {
 	return !w.closed
 }
 
-func (w *window) release(conns ...net.Conn) {
+func (w *ackProxy) release(conns ...net.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range conns {
