@@ -119,6 +119,7 @@ func (o *output) do(ctx context.Context, order Order) (refused string) {
 		o.retry(ctx) // the next retry may be 15 s away, and this may be an alarm
 	}
 	if o.fault != "" {
+		o.plan.refuse(order, now)
 		return "fault: " + o.fault
 	}
 	if refused := o.plan.refusal(order, now); refused != "" {
@@ -197,7 +198,7 @@ func (o *output) lockState() lockState {
 // fail begins a fault: the level of the line is not known. It tries at once to set the safe
 // level. The fault ends when the line is known to be safe: see retried.
 func (o *output) fail(ctx context.Context, why string) {
-	o.plan.clear()
+	o.plan.suspend(time.Now())
 	o.set.locks.set(o.spec.Stream.Name, lockUnknown)
 	first := o.fault == ""
 	o.fault = why
@@ -266,7 +267,8 @@ func (o *output) end(ctx context.Context) {
 	}
 }
 
-// tick does what is due at now: retries, the end of orders, a lost link and checks.
+// tick does what is due at now: retries, the end of orders, a lost link, checks, and orders that
+// a fault has suspended.
 func (o *output) tick(ctx context.Context, now time.Time) {
 	if o.port.collectHung() && o.fault != "" {
 		o.retry(ctx)
@@ -276,6 +278,7 @@ func (o *output) tick(ctx context.Context, now time.Time) {
 	}
 	o.loseLink(ctx, now)
 	o.check(ctx, now)
+	o.resume(ctx, now)
 }
 
 // loseLink does what LinkLost asks for, once the link has been down for LinkLost.After.
@@ -304,7 +307,7 @@ func (o *output) loseLink(ctx context.Context, now time.Time) {
 
 // next returns when tick has something to do; zero: never.
 func (o *output) next() (at time.Time) {
-	for _, t := range []time.Time{o.plan.end(), o.plan.linkLostAt(o.set.linkDown()), o.nextCheck()} {
+	for _, t := range []time.Time{o.plan.end(), o.plan.linkLostAt(o.set.linkDown()), o.nextCheck(), o.resumeAt()} {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
