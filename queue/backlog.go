@@ -17,8 +17,8 @@ import (
 // A reading that was put is in exactly one place until it is acknowledged: in a
 // lane, in rejects, or declared in gaps.
 type backlog struct {
-	// Set by Open and never changed after the first Put, so they are read without
-	// the lock; but for opt.Unsaved, which openFile clears under it.
+	// Open sets these fields, and they do not change after the first Put, so they are read
+	// without the lock. Only opt.Unsaved is cleared later, by openFile with the lock.
 	opt   Options
 	log   *slog.Logger
 	boot  string    // see countStart
@@ -27,12 +27,12 @@ type backlog struct {
 	unclean uint64 // see Queue.UncleanStart; written with boot
 
 	// Signals, used with and without the lock. Each holds at most one token.
-	arrived chan struct{} // something was put, or can be issued again
-	work    chan struct{} // the writer should look again
+	arrived chan struct{} // Peek may have new items
+	work    chan struct{} // the writer should check what is due
 
 	lanes   [2]lane // by sensors.Priority
-	gaps    gaps    // come after the alarms and before routine readings
-	rejects rejects // what the broker has refused
+	gaps    gaps    // are sent after alarms and before routine readings
+	rejects rejects // the items that the broker has rejected
 	counts  counters
 	storage storage
 	opened  openedFile
@@ -43,25 +43,24 @@ type backlog struct {
 // with it.
 type openedFile struct {
 	file       *file  // nil while there is none: memory only
-	detached   bool   // there was one, and it can be neither read nor written; then file is nil
-	owner      string // the client ID that the file has, as of the last commit that succeeded
-	generation int    // grows with each file: a number that an earlier one gave means nothing
+	detached   bool   // there was a file that can be neither read nor written; then file is nil
+	owner      string // the client ID in the file after the last successful commit
+	generation int    // grows with each file, because numbers are valid only for one file
 }
 
-// counters are what Stats and Recent report and numbers that are never given twice,
-// under Queue.mu. The numbers only grow.
+// counters has what Stats and Recent report, and the number of the last event. Queue.mu
+// guards it. The counters only grow.
 type counters struct {
-	dropped    uint64 // readings that left without an acknowledgement
+	dropped    uint64 // readings that were removed without an acknowledgement
 	loggedDrop string // the last reason for dropping that was logged
-	events     uint64 // numbers given to events
+	events     uint64 // the number of the last event
 	recent     []Item // the last events, oldest first, at most maxRecent
-	commits    uint64 // that succeeded
+	commits    uint64 // successful commits
 	written    int64  // bytes, by these commits
 	day        dayCounters
 }
 
-// dayCounters are what the counters were when the day began, or the queue was
-// opened.
+// dayCounters are the values of the counters when the day began or the queue was opened.
 type dayCounters struct {
 	number  int64 // days since 1970, UTC
 	commits uint64
@@ -81,10 +80,10 @@ type storage struct {
 	// commitEnded is closed after each commit, whether it succeeded or not, and
 	// then replaced. It is also closed when an acknowledgement may end a wait.
 	commitEnded   chan struct{}
-	lastCommit    time.Time // the end of the last one
-	writing       bool      // one is under way
-	failing       bool      // the last one failed
-	hangs         bool      // one has lasted longer than diskTimeout; cleared when it ends
+	lastCommit    time.Time // when the last commit ended
+	writing       bool      // a commit is in progress
+	failing       bool      // the last commit failed
+	hangs         bool      // a commit has lasted longer than diskTimeout; cleared when it ends
 	awaited       bool      // awaitAlarms runs
 	burst         bool      // a lane had spillEarly readings in memory: freed when the burst is over
 	crowded       bool      // memory was full although the disk works; cleared when the burst is over
@@ -124,17 +123,17 @@ func (b *backlog) pushLocked(it Item) (number uint64) {
 	return number
 }
 
-// memoryFullLocked says that a routine reading more would cost one that is kept.
+// memoryFullLocked reports whether another routine reading would displace one in memory.
 func (b *backlog) memoryFullLocked() bool {
 	return b.lanes[0].mem.len()+b.lanes[1].mem.len() >= maxInMemory
 }
 
-// diskWorksLocked says that the next commit should succeed.
+// diskWorksLocked reports whether the next commit is expected to succeed.
 func (b *backlog) diskWorksLocked() bool {
 	return b.opened.file != nil && !b.storage.failing && !b.storage.hangs
 }
 
-// whyFullLocked says why memory is full.
+// whyFullLocked returns why memory is full, for the log.
 func (b *backlog) whyFullLocked() string {
 	if b.diskWorksLocked() {
 		return "readings come faster than the disk takes them, and memory is full"
@@ -142,10 +141,10 @@ func (b *backlog) whyFullLocked() string {
 	return "the disk fails and memory is full"
 }
 
-// makeRoomLocked makes room in memory for one more reading: it drops the oldest,
-// routine before alarm, that was not issued and is in no commit under way.
-// It reports false if there is none such: then what comes is dropped. Alarms
-// may take twice as much.
+// makeRoomLocked makes room in memory for one more reading: it drops the oldest one that was
+// not issued and is not in a commit in progress, a routine reading before an alarm. It
+// reports false if there is none: then the new reading is dropped. Alarms may use twice as
+// much memory as routine readings.
 func (b *backlog) makeRoomLocked(p sensors.Priority) bool {
 	total := b.lanes[0].mem.len() + b.lanes[1].mem.len()
 	if total < maxInMemory {
@@ -161,8 +160,8 @@ func (b *backlog) makeRoomLocked(p sensors.Priority) bool {
 	return p == sensors.Alarm && total < 2*maxInMemory
 }
 
-// droppedLocked declares the loss of n readings, and logs it when its reason is a
-// new one: a full disk drops readings for hours.
+// droppedLocked declares n dropped readings. It logs only a new reason, because a full disk
+// may drop readings for hours.
 func (b *backlog) droppedLocked(n int, gaps []Gap, why string) {
 	for _, g := range gaps {
 		b.gaps.add(g)
@@ -178,14 +177,14 @@ func (b *backlog) droppedLocked(n int, gaps []Gap, why string) {
 	}
 }
 
-// ackLocked removes one item, and the older ones of its lane. An item that came
-// from an earlier file stays: its number means another one here.
+// ackLocked removes one item, and the older ones of its lane. It ignores an item from an
+// earlier file, whose number belongs to another item now.
 func (b *backlog) ackLocked(it *Item) {
 	switch {
 	case it.Event == gapEvent && !it.rejected:
 		b.gaps.ack(it.Seq)
 	case it.generation != b.opened.generation:
-		return // it comes again
+		return // Peek returns it again
 	case it.rejected:
 		b.rejects.ack(it.number)
 	default:
@@ -204,13 +203,13 @@ func (b *backlog) reportLocked(event string, at clock.Stamp, details string) {
 	b.pushLocked(it)
 }
 
-// eventLocked is an event without its name.
+// eventLocked makes an event with the next number, without a name.
 func (b *backlog) eventLocked(at clock.Stamp) Item {
 	b.counts.events++
 	return Item{Boot: b.boot, Reading: sensors.Reading{Seq: b.counts.events, At: at, Priority: sensors.Alarm}}
 }
 
-// hangLocked says that the disk neither succeeds nor fails.
+// hangLocked records, logs and reports that the disk hangs.
 func (b *backlog) hangLocked() {
 	if b.storage.hangs {
 		return
@@ -220,7 +219,8 @@ func (b *backlog) hangLocked() {
 	b.reportLocked("storage", b.opt.Clock.Now(), `{"state":"hangs"}`)
 }
 
-// storageLocked says when the disk starts and stops failing.
+// storageLocked records the result of a commit. It logs and reports when the disk starts and
+// when it stops failing.
 func (b *backlog) storageLocked(err error) {
 	hung := b.storage.hangs
 	b.storage.hangs = false
@@ -235,9 +235,8 @@ func (b *backlog) storageLocked(err error) {
 	b.storage.failing = err != nil
 }
 
-// noteUnreadableLocked has the writer look at a file that could not be read: what is
-// damaged is salvaged, and what is intact goes on. It reports false if another
-// file is in its place by now.
+// noteUnreadableLocked makes the writer open a file again that could not be read, and salvage
+// it if it is damaged. It reports false if another file is open by now.
 func (b *backlog) noteUnreadableLocked(f *file) bool {
 	if b.opened.file != f {
 		return false
@@ -247,15 +246,15 @@ func (b *backlog) noteUnreadableLocked(f *file) bool {
 	return true
 }
 
-// spillAt is when an item that was put must be on its way to the disk: a little
-// before SyncEvery has passed, so that it arrives in time. It needs no lock.
+// spillAt returns when the commit of an item must begin: a little before SyncEvery has
+// passed, so that it ends in time. It needs no lock.
 func (b *backlog) spillAt(it Item) time.Time {
 	early := min(b.opt.SyncEvery/20, 250*time.Millisecond)
 	return b.start.Add(it.put + b.opt.SyncEvery - early)
 }
 
-// routineDueLocked is when the routine readings that are not on disk must be on
-// their way there, of which there is at least one.
+// routineDueLocked returns when the commit of the routine readings that are not on disk must
+// begin. There must be at least one.
 func (b *backlog) routineDueLocked() time.Time {
 	unsynced := b.lanes[sensors.Routine].unsynced()
 	if len(unsynced) >= spillEarly {

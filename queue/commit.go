@@ -17,14 +17,14 @@ type change struct {
 	clock   []byte // as encodeClock returns it; nil: unchanged
 	owner   []byte // as encodeOwner returns it; nil: the file has it
 
-	acksOnly bool // it only makes room for a second change: its success does not mean that the disk works
+	acksOnly bool // it only frees space for a second change: its success does not mean that the disk works
 
-	// What may be removed. Without evict the rest is zero, but for dropBefore.
-	evict      bool   // it may not all fit, or something may be too old
-	purge      bool   // drop all that may be dropped
-	max        int64  // bytes of blocks, and of what was rejected; not looked at if purge
+	// The eviction. Without evict the other fields are zero, except dropBefore.
+	evict      bool   // the limits may be exceeded
+	purge      bool   // drop everything that was not issued
+	max        int64  // limit of the bytes of blocks and rejected items; not used with purge
 	reason     string // why readings are dropped, for the log
-	dropBefore int64  // Unix time in ms, before which a reading is too old; 0: none is
+	dropBefore int64  // Unix time in ms, before which a reading is too old; 0: no limit
 }
 
 // laneChange is a commit's part in one lane. The numbers are as of the plan, and
@@ -34,7 +34,7 @@ type change struct {
 type laneChange struct {
 	cursor    uint64  // everything below is acknowledged; 0: unchanged
 	lastBlock uint64  // the newest reading that is known to be in blocks
-	attempted uint64  // everything below is in this commit, or needs none; 0 of routine readings
+	attempted uint64  // everything below is in this commit or needs none; 0 for routine readings
 	next      uint64  // of the lane, when the change was planned
 	blocks    []block // oldest first
 	tail      []byte  // nil: unchanged; empty: removed
@@ -63,22 +63,22 @@ func (c change) empty() bool {
 	return c.gaps == nil && c.clock == nil && c.rejects.empty()
 }
 
-// outcome is what a commit did beside the change that it was given. It means
-// something only if the commit succeeded.
+// outcome is what a commit did in addition to its change. It is valid only if the commit
+// succeeded.
 type outcome struct {
 	lanes   [2]laneOutcome // by sensors.Priority
 	rejects rejectsOutcome
 	written int64 // bytes, in whole pages
 }
 
-// write commits a change. An error does not mean that nothing of it is on disk: the
-// sync may have failed after the last page was written. So the file is read again
-// before the next commit, see reconcile.
+// write commits a change. After an error the change may be on disk nevertheless, because the
+// sync may have failed after the last page was written. So the file is read again before
+// the next commit, see reconcile.
 func (f *file) write(c change) (out outcome, err error) {
 	var e evictor
 	var pages int64
 	err = f.update(func(tx *bbolt.Tx) error {
-		// What was rejected comes first: its size is part of what evict compares.
+		// Rejected items come first, because evict needs their size.
 		if out.rejects, err = applyRejects(tx, f.rejects, c.rejects); err != nil {
 			return err
 		}
@@ -115,14 +115,14 @@ func (f *file) write(c change) (out outcome, err error) {
 	if err != nil {
 		return out, fmt.Errorf("write %s: %w", f.path, err)
 	}
-	// Only now: a transaction that fails leaves what was known before.
+	// Set only now, so that they do not change if the transaction fails.
 	f.size, f.thinned, f.rejects = e.size-out.rejects.size.size, e.thinned, out.rejects.size
 	return outcome{e.out, out.rejects, pages + pageSize}, nil // and the meta page
 }
 
-// putGaps stores the gaps, with those that this commit makes; nil leaves the value
-// as it is. They do not join: some may have been issued, and if the commit fails,
-// and is on disk all the same, what it has made is new to the list.
+// putGaps stores the gaps and those that this commit makes; nil: unchanged. It does not
+// merge them, because some may have been issued. If the commit fails but is on disk
+// nevertheless, gaps.merge adds the new gaps later, because they overlap none in the list.
 func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
 	if list == nil {
 		return nil
@@ -130,9 +130,9 @@ func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
 	return storeGaps(tx.Bucket(bucketMeta), slices.Concat(list, more[0].gaps, more[1].gaps))
 }
 
-// applyLane does one lane's part of a commit and returns how many bytes larger it
-// made the blocks. First it removes what is acknowledged: in a full file that makes
-// the pages for what comes.
+// applyLane applies the change of one lane and returns by how many bytes its blocks grew. It
+// removes acknowledged blocks first, because in a full file that frees the pages for new
+// ones.
 func applyLane(tx *bbolt.Tx, p int, c laneChange) (grown int64, err error) {
 	b := tx.Bucket(bucketLanes[p])
 	b.FillPercent = 0.95 // keys only ever grow

@@ -16,9 +16,9 @@ type Cursor struct {
 
 	passed     [2]uint64 // number of the newest item passed, by lane
 	gap        uint64    // the newest gap passed
-	rejected   uint64    // number of the newest item passed that was rejected
-	generation int       // Queue.opened.generation, when the numbers were given
-	items      []Item    // what Peek returned last, if it is to be used again; else nil
+	rejected   uint64    // number of the newest rejected item passed
+	generation int       // Queue.opened.generation for which the numbers are valid
+	items      []Item    // the slice that Peek returned last, with Reuse; otherwise nil
 }
 
 // Advance moves the cursor over an item, the first that Peek or Rejected returned.
@@ -47,15 +47,15 @@ func (c *Cursor) sync(generation int) {
 	}
 }
 
-// Peek returns the oldest items that the cursor has not passed, at most max:
-// alarms and events, then gaps, then routine readings. It does not wait: no
-// items means that there are none, and Arrived says when there are. With the same
-// cursor it returns the same items again, until Ack. Their times are as well
-// known as can be by then: see [clock.Timekeeper.Resolve].
+// Peek returns the oldest items that the cursor has not passed, at most max: alarms and
+// events, then gaps, then routine readings. If there are none it returns at once, and
+// Arrived signals new ones. With the same cursor it returns the same items again, until
+// Ack. Times are corrected by what is known of the clock now: see
+// [clock.Timekeeper.Resolve].
 //
-// An error means that a lane cannot be read and that the other has nothing. A
-// lane is never skipped in part: its order is a promise. Peek is called by one
-// goroutine at a time.
+// An error means that one lane cannot be read and the other has no items. Peek never skips
+// readings of a lane, because their order is a promise. Only one goroutine at a time may
+// call it.
 func (q *Queue) Peek(c *Cursor, max int) ([]Item, error) {
 	items, err := q.peek(c, max)
 	for i := range items {
@@ -64,8 +64,8 @@ func (q *Queue) Peek(c *Cursor, max int) ([]Item, error) {
 	return items, err
 }
 
-// peek is one critical section, but for the time in which the disk is read. What
-// comes while it is read is seen by what follows.
+// peek does the work of Peek. It holds mu, except while it reads the disk; the lanes are
+// checked again after that.
 func (q *Queue) peek(c *Cursor, max int) ([]Item, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -74,7 +74,7 @@ func (q *Queue) peek(c *Cursor, max int) ([]Item, error) {
 	if err == nil {
 		items = q.lanes[sensors.Alarm].peek(items, max, c.passed[sensors.Alarm])
 	}
-	// An alarm does not wait for the disk to give routine readings.
+	// If there are alarms, they are returned without waiting for routine readings on disk.
 	room := max - len(items)
 	_, onDisk := q.nextReadLocked(sensors.Routine, c, room)
 	routine := len(items) == 0 || !onDisk
@@ -93,10 +93,10 @@ func (q *Queue) peek(c *Cursor, max int) ([]Item, error) {
 	return items, nil
 }
 
-// keep notes what Peek returns, so that the next call can use the slice again.
+// keep keeps the slice that Peek returns for the next call, with Reuse.
 func (c *Cursor) keep(items []Item) {
 	if c.Reuse {
-		clear(c.items[min(len(items), len(c.items)):]) // so that the strings can be collected
+		clear(c.items[min(len(items), len(c.items)):]) // releases the strings
 		c.items = items
 	}
 }
@@ -104,10 +104,10 @@ func (c *Cursor) keep(items []Item) {
 // Arrived holds a token when there may be more for Peek.
 func (q *Queue) Arrived() <-chan struct{} { return q.arrived }
 
-// loadLocked reads from disk until a lane has room readings beyond the cursor in
-// memory, or all there are: what is loaded first may have been passed when it was
-// in memory alone. It gives up the lock while the disk is read, so that Put does
-// not wait for it.
+// loadLocked reads blocks of a lane until room readings after the cursor are in head, or all
+// there are. Several blocks may be needed, because the cursor may have passed readings
+// before they were moved to blocks. It releases the lock while it reads, so that Put does
+// not wait for the disk.
 func (q *Queue) loadLocked(p sensors.Priority, c *Cursor, room int) error {
 	for {
 		read, needed := q.nextReadLocked(p, c, room)
@@ -131,13 +131,12 @@ func (q *Queue) loadLocked(p sensors.Priority, c *Cursor, room int) error {
 			}
 			q.declareDamageLocked(l, r, damaged)
 			l.loaded(r, read.last)
-		} // else what was read may be evicted, or is of a file that was replaced
+		} // otherwise the block may have been evicted, or the file was replaced
 	}
 }
 
-// nextReadLocked is what has to be read from disk so that room readings of a lane
-// are in memory beyond the cursor, and whether there is anything to read. It
-// leaves the cursor in sync with the file.
+// nextReadLocked returns the next read that is needed to have room readings of a lane after
+// the cursor, and whether there is one. It calls c.sync.
 func (q *Queue) nextReadLocked(p sensors.Priority, c *Cursor, room int) (read blockRead, needed bool) {
 	c.sync(q.opened.generation)
 	l := &q.lanes[p]

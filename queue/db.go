@@ -15,17 +15,17 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// A db is the file as bbolt has it open. Only writing goes through bbolt, and
-// only from one goroutine: a fault in mapped memory can leave bbolt's locks
-// taken, and whoever needs one of them then waits for ever. What is read is read
-// with package pages, which takes no lock and maps nothing.
+// A db is the file opened with bbolt. bbolt is used only for writing and only by one
+// goroutine: after a fault in mapped memory some of bbolt's locks may stay locked, and a
+// goroutine that needs one of them would block forever. The file is read with package
+// pages, which needs no lock and no mapped memory.
 type db struct {
 	*bbolt.DB
-	lock   *os.File // bbolt's; it holds the lock on the file
+	lock   *os.File // opened by bbolt; holds the file lock
 	logger *abortLogger
 
 	spent bool // a transaction failed: the file must be opened again
-	stuck bool // bbolt has kept its own locks: it cannot be closed
+	stuck bool // bbolt's own locks are still locked: it cannot be closed
 }
 
 const pageSize = 4096 // bytes
@@ -46,7 +46,7 @@ func openDB(path string) (*db, error) {
 			NoStatistics:   true,
 			Logger:         d.logger,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-				if strings.HasSuffix(name, ".new") { // one that we are making: a link there is not ours
+				if strings.HasSuffix(name, ".new") { // a new file: do not follow a link at its path
 					flag |= syscall.O_NOFOLLOW
 				}
 				d.lock, err = os.OpenFile(name, flag, mode)
@@ -67,14 +67,14 @@ func openDB(path string) (*db, error) {
 	return nil, err
 }
 
-// update runs a transaction. After one that failed there is no other: the file
-// has to be opened again.
+// update runs a transaction. After an error the file has to be opened again before the next
+// transaction.
 func (d *db) update(do func(*bbolt.Tx) error) error {
 	if d.spent {
 		return bolterrors.ErrDatabaseNotOpen
 	}
 	var tx *bbolt.Tx
-	d.spent, d.stuck = true, true // Begin may fault with bbolt's write lock taken
+	d.spent, d.stuck = true, true // Begin may fault while it holds bbolt's write lock
 	err := guard(func() (err error) {
 		if tx, err = d.Begin(true); err != nil {
 			d.stuck = false
@@ -91,14 +91,14 @@ func (d *db) update(do func(*bbolt.Tx) error) error {
 		d.spent, d.stuck = false, false
 		return nil
 	}
-	if tx != nil { // Rollback gives the lock back, and reads nothing
+	if tx != nil { // Rollback releases the lock and reads nothing
 		d.stuck = guard(func() error { tx.Rollback(); return nil }) != nil
 	}
 	return err
 }
 
-// end closes the db, or gives up one that cannot be closed: its mapping stays
-// until the process ends.
+// end closes the db. If bbolt cannot close it, end unlocks and closes the file, and the
+// mapping stays until the process ends.
 func (d *db) end() error {
 	if d.stuck {
 		return unlock(d.lock)
@@ -110,17 +110,17 @@ func (d *db) end() error {
 	return err
 }
 
-// An abortLogger is bbolt's logger. bbolt logs a commit that fails before it rolls it
-// back; without a synced free list it then walks the whole file in a
-// goroutine of its own, where a damaged page ends the process. When it is armed,
-// an error that is logged ends the commit at once. What bbolt knows of its free
-// pages is wrong after that: no transaction may follow.
+// An abortLogger is the logger of bbolt, which aborts a failed commit. bbolt logs the error
+// before it rolls back. The rollback, without a synced freelist, walks the whole file in
+// another goroutine, where a damaged page would end the process. So while the logger is
+// armed, Errorf panics to end the commit at once. After that bbolt's list of free pages is
+// wrong, and no further transaction is allowed.
 type abortLogger struct {
 	*bbolt.DefaultLogger
 	armed bool
 }
 
-// aborted is what ends the commit; it is the error that was logged.
+// aborted is the value of that panic: the error that was logged.
 type aborted struct{ error }
 
 // Errorf panics with the first error among its arguments, or with the text if there
@@ -137,8 +137,8 @@ func (a *abortLogger) Errorf(format string, v ...any) {
 	panic(aborted{fmt.Errorf(format, v...)})
 }
 
-// guard makes a fault in mapped memory, and a panic of bbolt's, an error of f: a
-// card that cannot read a page any more must not end the agent.
+// guard calls f and returns a fault in mapped memory or a panic of bbolt as an error: an SD
+// card with an unreadable page must not end the agent.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -153,12 +153,12 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// unlock takes the lock off and closes the file. Closing is not enough: the
-// mapping keeps the file open, and the lock with it.
+// unlock releases the file lock and closes the file. Closing alone is not enough, because
+// the mapping keeps the file open and locked.
 func unlock(file *os.File) error {
 	err := errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
 	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EBADF) {
-		return nil // it was closed before
+		return nil // it is closed already
 	}
 	return err
 }

@@ -16,11 +16,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// What the reader and bbolt call the parts of the file. The file has a bucket for
-// each lane, whose keys are the number of the last reading in a block; one for the
-// tail of each lane; one for what is known about them; and one for what was
-// rejected. All but the first two are small enough to lie in the root page, so that
-// a commit that touches no block writes two pages.
+// The buckets and keys of the file. There is a bucket of blocks for each lane, whose keys
+// are the number of the last reading in a block; a bucket for the tail of each lane; the
+// meta bucket; and bucketRejects. Tails and meta are usually small enough to be stored
+// inline in the root page, so that a commit without a block writes two pages.
 var (
 	// A name must not change: files of older agents have it.
 	bucketLanes = [...][]byte{sensors.Routine: []byte("routine"), sensors.Alarm: []byte("alarm")}
@@ -34,31 +33,29 @@ var (
 	format    = []byte("holdfast queue 1") // its value
 )
 
-// file is the part of the queue on disk. Its methods are for one writer and one
-// reader at a time. That of the reader are view, read and readRejects; all others
-// belong to the writer, and every field but reader and writing is the writer's
-// alone. It has more methods than other types because both bbolt and package pages
-// have the same file open, and only here anybody knows of both.
+// A file is the part of the queue on disk. One writer and one reader may use it at the same
+// time. The methods view, read and readRejects are for the reader, all others for the
+// writer. Only the writer uses the fields, except reader and writing. It has more methods
+// than other types because it hides that both bbolt and package pages have the file open.
 type file struct {
 	path string // never changes
 	log  *slog.Logger
 
-	// What the last commit that succeeded has left. The writer plans the next one
-	// with them.
+	// The state after the last successful commit, which the next plan needs.
 	size    int64  // bytes of all blocks in the lanes
 	thinned uint64 // the key up to which the routine lane is thinned out
 	rejects rejectsSize
 
-	reader  atomic.Pointer[os.File] // what is read; it stays when the db is closed
+	reader  atomic.Pointer[os.File] // is read with package pages; stays open when the db is closed
 	writing sync.Mutex              // held by a transaction, and by a view that commits have disturbed too often
 
-	// Either db or readOnlyCause is nil, but before open.
+	// After open, exactly one of db and readOnlyCause is nil.
 	db            *db   // nil: the file cannot be written
 	readOnlyCause error // why there is no db
-	salvagedFrom  error // what is wrong with the file at path, if this one is what was salvaged of it in memory
+	salvagedFrom  error // not nil if this file is in memory: the damage of the file at path, see salvageInMemory
 }
 
-// openFile opens the file or makes it, durably.
+// openFile opens the file for writing, and creates it if necessary.
 func openFile(path string, log *slog.Logger) (*file, error) {
 	f := &file{path: path, log: log}
 	if err := f.open(); err != nil {
@@ -70,8 +67,7 @@ func openFile(path string, log *slog.Logger) (*file, error) {
 	return f, nil
 }
 
-// prepare makes the buckets of a new file, and the one that an older file has
-// not got.
+// prepare creates the buckets that a new file, or one of an older version, does not have.
 func (f *file) prepare() error {
 	ready := false
 	err := f.view(func(p *pages.File) error {
@@ -92,11 +88,11 @@ func (f *file) prepare() error {
 	})
 }
 
-// key is the key of a number. Big endian, so that bbolt's order of the keys is the
-// order of the numbers.
+// key returns the key of a number. It is big endian, so that the keys have the order of the
+// numbers.
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// number is the number of a key, 0 if it is none of ours: 0 is never given.
+// number returns the number of a key, or 0, which is never used, if it is not a valid key.
 func number(key []byte) uint64 {
 	if len(key) != 8 {
 		return 0
@@ -104,9 +100,9 @@ func number(key []byte) uint64 {
 	return binary.BigEndian.Uint64(key)
 }
 
-// view reads the file as of one commit. It calls do again when commits have come
-// between, and so do must begin anew each time; at last it keeps commits away. It
-// needs no db, and works while the disk cannot be written.
+// view reads the file in the state of one commit. If there was a commit meanwhile it calls
+// do again, which must start from the beginning. After several attempts it locks commits
+// out. It needs no db, so it works while the disk cannot be written.
 func (f *file) view(do func(*pages.File) error) error {
 	for range readAttempts {
 		if done, err := f.viewOnce(do); done {
@@ -119,7 +115,7 @@ func (f *file) view(do func(*pages.File) error) error {
 	return err
 }
 
-// viewOnce reports whether all that was read belongs together.
+// viewOnce calls do once, and reports whether there was no commit meanwhile.
 func (f *file) viewOnce(do func(*pages.File) error) (done bool, err error) {
 	reader := f.reader.Load()
 	p, err := openPages(reader)
@@ -135,7 +131,7 @@ func (f *file) viewOnce(do func(*pages.File) error) (done bool, err error) {
 	return true, err
 }
 
-// openPages opens a file to be read page by page.
+// openPages opens a file with package pages.
 func openPages(file *os.File) (*pages.File, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -144,7 +140,7 @@ func openPages(file *os.File) (*pages.File, error) {
 	return pages.Open(file, info.Size())
 }
 
-// update runs a transaction. An error leaves the db unusable: see reopen.
+// update runs a transaction. After an error the db cannot be used any more: see reopen.
 func (f *file) update(do func(*bbolt.Tx) error) error {
 	if err := f.readOnly(); err != nil {
 		return err
@@ -154,7 +150,7 @@ func (f *file) update(do func(*bbolt.Tx) error) error {
 	return f.db.update(do)
 }
 
-// Why a file has no db, where no disk is at fault.
+// Causes for a file without a db that are not faults of the disk.
 var (
 	errClosed   = errors.New("the queue file is closed")
 	errReopened = errors.New("the queue file is being opened again")
@@ -180,8 +176,8 @@ func (f *file) open() error {
 	return nil
 }
 
-// sameFile returns errReplaced if two open files are not the same one: the path was
-// given to another file between the two openings.
+// sameFile returns errReplaced if two open files are different: the file at the path was
+// replaced after the first one was opened.
 func sameFile(a, b *os.File) error {
 	one, err := a.Stat()
 	if err != nil {
@@ -194,14 +190,14 @@ func sameFile(a, b *os.File) error {
 	return err
 }
 
-// readFrom puts another reader in place. A read under way ends with the old one.
+// readFrom replaces the reader and closes the old one: a read in progress fails.
 func (f *file) readFrom(reader *os.File) {
 	if old := f.reader.Swap(reader); old != nil {
 		old.Close()
 	}
 }
 
-// endWriting closes the db; what is in the file can still be read.
+// endWriting closes the db. The file can still be read.
 func (f *file) endWriting(why error) error {
 	if f.db == nil {
 		return nil
@@ -211,7 +207,7 @@ func (f *file) endWriting(why error) error {
 	return d.end()
 }
 
-// openReadOnly opens a file that cannot be written, for a reason.
+// openReadOnly opens a file only for reading; cause is why it cannot be written.
 func openReadOnly(path string, log *slog.Logger, why error) (*file, error) {
 	reader, err := os.Open(path)
 	if err != nil {
@@ -225,7 +221,7 @@ func openReadOnly(path string, log *slog.Logger, why error) (*file, error) {
 	return f, nil
 }
 
-// readOnly says why the file cannot be written, nil if it can.
+// readOnly returns why the file cannot be written, nil if it can.
 func (f *file) readOnly() error {
 	if f.db != nil {
 		return nil
@@ -233,18 +229,16 @@ func (f *file) readOnly() error {
 	return f.readOnlyCause
 }
 
-// lockReader takes the lock on a file that is only read, so that no other process
-// opens it. bbolt would wait for that lock: unlockReader gives it back first.
+// lockReader locks a file that is only read, so that no other process opens it. bbolt would
+// wait for that lock, so unlockReader has to release it before bbolt opens the file.
 func (f *file) lockReader() error {
 	return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
-// unlockReader gives the lock of lockReader back. To unlock a file that is not
-// locked is no error.
+// unlockReader releases the lock of lockReader. It is no error if there is none.
 func (f *file) unlockReader() error { return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_UN) }
 
-// close closes the file; nil is no file and nothing to close. Reads under way end
-// with an error.
+// close closes the file; f may be nil. Reads in progress fail.
 func (f *file) close() error {
 	if f == nil {
 		return nil

@@ -12,11 +12,11 @@ import (
 //	   blocks on disk   |       in memory
 //	                    | on disk too |
 //
-// What is in memory is newer than what is in blocks. The oldest part of it may
-// be on disk as well, in the tail: a short block that is written anew with each
-// commit until it is long enough to become a block.
+// The readings in memory are newer than those in blocks. The oldest of them may be on disk
+// as well, in the tail: a short block that each commit replaces by a longer one, until it
+// is long enough to become a block.
 //
-// Numbers never repeat in a file. A number that is missing was dropped.
+// A number is never used twice in a file. A missing number was dropped.
 //
 // Queue.mu guards everything in a lane, unless one goroutine has made the lane for itself.
 // It has more methods than other types, because each changes all parts together and keeps
@@ -25,29 +25,28 @@ type lane struct {
 	laneNumbers
 	disk    laneDisk
 	cache   laneCache
-	mem     fifo          // what is newer than the blocks: the last numbers before next, without a hole
-	history streamHistory // of the streams, for the day that the file is lost
+	mem     fifo          // the readings in memory: the last numbers before next, without a hole
+	history streamHistory // to declare readings if the file is lost
 }
 
-// laneNumbers are the lane's places in the order of Put, all under Queue.mu:
+// laneNumbers are numbers of readings, which count in the order of Put. Queue.mu guards them:
 //
 //	first <= next, issued < next, committing < next
 //
-// They only grow while the same file is open, but for committing.
+// They only grow while the same file is open, except committing.
 type laneNumbers struct {
 	first uint64 // of the oldest reading that is not acknowledged
 	next  uint64 // of the next reading put
-	// issued is the newest reading that Peek has ever returned: up to it, all may
-	// have arrived, and nothing is evicted.
+	// issued is the newest reading that Peek has returned. Readings up to it may have
+	// arrived, so they are not evicted.
 	issued uint64
 
 	attempted  uint64 // every reading below it was in a commit, whether it succeeded or not: Put waits for that
-	committing uint64 // the newest reading in the commit under way, 0 if there is none; it stays in memory until then
+	committing uint64 // the newest reading in the commit in progress, 0: none; up to it readings stay in memory
 }
 
-// laneDisk is what the writer knows of the lane's part in the file, under
-// Queue.mu. It learns of blocks only when a commit has succeeded, or when the
-// file was read anew after one that failed.
+// laneDisk describes the lane's part of the file. Queue.mu guards it. It changes only after
+// a commit has succeeded, or when the file was read again after a failed one.
 //
 //	savedFirst <= first
 //	lastBlock < number of the oldest reading in memory
@@ -57,36 +56,36 @@ type laneDisk struct {
 	lastTail   uint64 // number of the newest reading in the tail, 0 if there is none
 	savedFirst uint64 // the cursor in the file: first, as of the last commit that wrote it
 	readings   int    // in blocks and not acknowledged
-	// oldest is the time of the oldest of these, or of one shortly before it: what
-	// is read of the blocks later knows better.
+	// oldest is the time of the oldest of these, or of one shortly before it. It is
+	// corrected when the block is read.
 	oldest    clock.Stamp
 	suspect   bool // readings may be missing in blocks although no block is damaged
 	evicting  bool // a commit in progress may evict items: Peek issues no further ones
-	evictions int  // counts them: a block that was read before one is stale
+	evictions int  // how many there were: a block that was read before the last one is stale
 }
 
-// laneCache is what was read of the blocks, oldest first, under Queue.mu. All of
-// it is in blocks, and all that was issued of the blocks is in head.
+// laneCache holds the readings that were read from blocks, oldest first. Queue.mu guards
+// it. All readings in blocks that were issued are in head.
 type laneCache struct {
-	readTo uint64   // blocks up to here were read, or cannot be
+	readTo uint64   // blocks up to this number were read, or cannot be read
 	head   []Item   // the oldest readings in blocks that are not acknowledged
 	ends   []runEnd // of the blocks in head, in order
-	seqs   seqs     // the last of each stream that was in head and is acknowledged, or was evicted
+	seqs   seqs     // the last seq of each stream that was in head and is acknowledged, or was evicted
 }
 
-// runEnd is the end of a block in head. The gaps of a block are thinned out
-// readings, and may still be merged by an eviction; they are final, and sent, when
-// its last reading is acknowledged.
+// runEnd is the end of a block in head, with its gaps for readings that were thinned out.
+// An eviction may still merge these gaps, so they are declared only when the last reading
+// of the block is acknowledged.
 type runEnd struct {
 	last uint64
 	gaps []Gap
 }
 
-// newLane is an empty lane: numbers begin at 1.
+// newLane returns an empty lane: numbers begin at 1.
 func newLane() lane { return lane{laneNumbers: laneNumbers{first: 1, next: 1}} }
 
-// push adds an item at the new end and returns its number, the next one. It is not
-// on disk then; [backlog.makeRoomLocked] has seen to the memory.
+// push appends an item in memory and returns its number. [backlog.makeRoomLocked] must have
+// made room for it.
 func (l *lane) push(it Item) uint64 {
 	it.number = l.next
 	l.mem.push(it)
@@ -94,12 +93,12 @@ func (l *lane) push(it Item) uint64 {
 	return it.number
 }
 
-// firstInMemory is the number of the oldest reading in memory, or next if there is
-// none: numbers in memory have no hole.
+// firstInMemory returns the number of the oldest reading in memory, or next if there is
+// none. It relies on numbers in memory having no hole.
 func (l *lane) firstInMemory() uint64 { return l.next - uint64(l.mem.len()) }
 
-// unsynced returns the items in memory that are not on disk: all but those that the
-// tail has, too. A power cut would take them.
+// unsynced returns the items in memory that are not in the tail on disk. A power cut would
+// lose them.
 func (l *lane) unsynced() []Item {
 	in := l.firstInMemory()
 	if l.disk.lastTail < in {
@@ -108,8 +107,8 @@ func (l *lane) unsynced() []Item {
 	return l.mem.items()[l.disk.lastTail+1-in:]
 }
 
-// nextToLoad is the number from which to read the blocks on, so that head holds
-// want readings or all there are.
+// nextToLoad returns from which number on blocks must be read so that head has want
+// readings, or all there are.
 func (l *lane) nextToLoad(want int) (from uint64, needed bool) {
 	from = max(l.first, l.cache.readTo+1)
 	if n := len(l.cache.head); n > 0 {
@@ -118,9 +117,8 @@ func (l *lane) nextToLoad(want int) (from uint64, needed bool) {
 	return from, len(l.cache.head) < want && from <= l.disk.lastBlock
 }
 
-// loaded takes the block that was read from a number on. Without items there is
-// nothing to read up to last: all of it was evicted or is damaged, and first moves
-// beyond it.
+// loaded adds a block that was read to head. A block without items means that everything
+// up to last was evicted or is damaged: then first skips it.
 func (l *lane) loaded(r run, last uint64) {
 	if len(r.items) > 0 {
 		l.cache.head = append(l.cache.head, r.items...)
@@ -138,9 +136,8 @@ func (l *lane) loaded(r run, last uint64) {
 	}
 }
 
-// peek appends the oldest items beyond a number, at most limit, and notes that
-// they are issued. During an eviction these are only what was issued
-// before.
+// peek appends the oldest items after a number, at most limit, and marks them as issued.
+// During an eviction it appends only items that were issued before.
 func (l *lane) peek(items []Item, limit int, after uint64) []Item {
 	n := len(items)
 	// Blocks first, then memory, and memory only when all blocks were read: an item
@@ -160,12 +157,12 @@ func (l *lane) peek(items []Item, limit int, after uint64) []Item {
 		}
 	}
 	if len(items) > n {
-		l.issued = max(l.issued, items[len(items)-1].number) // the call before may have had more room
+		l.issued = max(l.issued, items[len(items)-1].number) // an earlier call may have had a larger limit
 	}
 	return items
 }
 
-// ack takes out everything up to number, and returns the gaps that are final.
+// ack removes everything up to a number, and returns the gaps that are final now.
 func (l *lane) ack(number uint64) (final []Gap) {
 	if number < l.first {
 		return nil
@@ -179,7 +176,7 @@ func (l *lane) ack(number uint64) (final []Gap) {
 	}
 	if in := l.firstInMemory(); l.first > in {
 		n := int(min(l.first, l.next) - in)
-		// What leaves here was delivered: it tells what damage behind it has taken.
+		// These seqs show later which readings after them are missing because of damage.
 		l.cache.seqs.observeRun(run{items: l.mem.items()[:n]})
 		l.mem.pop(n)
 	}
@@ -187,7 +184,7 @@ func (l *lane) ack(number uint64) (final []Gap) {
 	return final
 }
 
-// countAcked takes out of head, and counts, what is acknowledged in blocks.
+// countAcked removes acknowledged readings from head, and subtracts them from disk.readings.
 func (l *lane) countAcked(number uint64) {
 	n := countBelow(l.cache.head, number+1)
 	if n > 0 {
@@ -199,16 +196,16 @@ func (l *lane) countAcked(number uint64) {
 	}
 }
 
-// skipHole moves first over numbers between the blocks and memory that are gone:
-// they were dropped. Without that, the lane would wait for them.
+// skipHole moves first over numbers between the blocks and memory that were dropped.
+// Otherwise the lane would wait for them.
 func (l *lane) skipHole() {
 	if in := l.firstInMemory(); l.first > l.disk.lastBlock && l.first < in {
 		l.first = in
 	}
 }
 
-// dropOldestInMemory gives up a reading for want of memory. There is one, and it was
-// not issued; the caller declares it.
+// dropOldestInMemory drops the oldest reading in memory. There must be one that was not
+// issued. The caller declares it.
 func (l *lane) dropOldestInMemory() Item {
 	it := l.mem.items()[0]
 	l.mem.pop(1)
@@ -216,9 +213,9 @@ func (l *lane) dropOldestInMemory() Item {
 	return it
 }
 
-// movedToBlocks takes note that a commit has put everything up to number into
-// blocks: it leaves memory, and is read again when its turn comes. What was
-// acknowledged while the commit ran has left memory before, and is not counted.
+// movedToBlocks is called after a commit has written everything up to a number into blocks.
+// It removes these readings from memory; they are read again when Peek needs them. Those
+// that were acknowledged during the commit are not in memory any more and are not counted.
 func (l *lane) movedToBlocks(number uint64) {
 	in := l.firstInMemory()
 	if number >= in {
@@ -232,9 +229,9 @@ func (l *lane) movedToBlocks(number uint64) {
 	l.disk.lastBlock = number
 }
 
-// leaveMemory lets the oldest n readings in memory go, because they are in
-// blocks. What was issued of them goes to head: the blocks before it were
-// all read by then, and it will be acknowledged by its number.
+// leaveMemory removes the oldest n readings from memory, because they are in blocks. Those
+// that were issued move to head, so that they can be acknowledged by their numbers. All
+// blocks before them were read by then.
 func (l *lane) leaveMemory(n int) {
 	items := l.mem.items()[:n]
 	given := run{items: items[:countBelow(items, l.issued+1)]}
@@ -243,8 +240,8 @@ func (l *lane) leaveMemory(n int) {
 	l.mem.pop(n)
 }
 
-// evicted takes over what an eviction did to the blocks: gone readings, the last
-// of them from a time that may be zero, and what was read of them before is stale.
+// evicted updates the lane after an eviction of gone readings from blocks, the last of them
+// measured at a time that may be zero. Readings in head that were not issued are stale now.
 func (l *lane) evicted(gone int, last clock.Stamp) {
 	if last != (clock.Stamp{}) {
 		l.disk.oldest = last
@@ -252,7 +249,7 @@ func (l *lane) evicted(gone int, last clock.Stamp) {
 	for len(l.cache.head) > 0 && l.cache.head[len(l.cache.head)-1].number > l.issued {
 		l.cache.head = l.cache.head[:len(l.cache.head)-1]
 	}
-	// Of a block that was cut off in head, the gaps are read again with it.
+	// The gaps of a block that is only partly left in head will be read again with it.
 	keep := 0
 	if n := len(l.cache.head); n > 0 {
 		for keep < len(l.cache.ends) && l.cache.ends[keep].last <= l.cache.head[n-1].number {
@@ -268,19 +265,19 @@ func (l *lane) evicted(gone int, last clock.Stamp) {
 	}
 }
 
-// reconcile takes over what the file says after a commit that failed and may
-// have landed all the same.
+// reconcile updates the lane with the state of the file after a failed commit, which may be
+// on disk nevertheless.
 func (l *lane) reconcile(there *lane) {
 	if in := l.firstInMemory(); there.disk.lastBlock >= in {
 		l.leaveMemory(int(min(there.disk.lastBlock+1, l.next) - in))
 	}
 	l.disk.lastBlock = max(l.disk.lastBlock, there.disk.lastBlock)
 	l.disk.lastTail, l.disk.savedFirst = there.disk.lastTail, there.disk.savedFirst
-	l.evicted(0, there.disk.oldest) // and what was read may be gone
+	l.evicted(0, there.disk.oldest) // the commit may have evicted what was read before
 	l.disk.readings = there.disk.readings
 }
 
-// oldest is the time of the oldest reading that waits, if there is one.
+// oldest returns the time of the oldest reading that waits, if there is one.
 func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	switch {
 	case len(l.cache.head) > 0:
@@ -293,18 +290,18 @@ func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	return at, false
 }
 
-// waiting counts the readings that are not acknowledged. Those in a damaged block
-// that nobody has tried to read yet are among them.
+// waiting returns the number of readings that are not acknowledged, with those in damaged
+// blocks that were not read yet.
 func (l *lane) waiting() int { return l.disk.readings + l.mem.len() }
 
-// onDisk is the number of the newest reading on disk.
+// onDisk returns the number of the newest reading on disk.
 func (l *lane) onDisk() uint64 { return max(l.disk.lastBlock, l.disk.lastTail) }
 
 // waitingOnDisk reports whether readings on disk are not acknowledged.
 func (l *lane) waitingOnDisk() bool { return l.first <= l.onDisk() }
 
-// cursor is what the file should have for first: no more than one beyond what is
-// on disk, because later numbers may be given again after a crash.
+// cursor returns the value of first for the file. It is at most one above the newest
+// reading on disk, because higher numbers may be used again after a crash.
 func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 
 // dirty reports whether the file's cursor is behind first, and has to be written.
@@ -321,11 +318,11 @@ type fifo struct {
 // len counts the items.
 func (f *fifo) len() int { return len(f.buf) - f.head }
 
-// items are all items, oldest first. The slice is good until the next push or pop.
+// items returns all items, oldest first. The slice is valid until the next push or pop.
 func (f *fifo) items() []Item { return f.buf[f.head:] }
 
-// push adds an item at the end. A buffer that grows from below burstOver gets no more room
-// than that: so pop keeps the buffer that many sensors with one interval fill again and again.
+// push adds an item at the end. A buffer below burstOver grows to at most that capacity, so
+// that pop keeps it: many sensors with the same interval fill it again and again.
 func (f *fifo) push(it Item) {
 	if n := len(f.buf); n == cap(f.buf) && n < burstOver {
 		f.buf = append(make([]Item, 0, min(max(2*n, 1), burstOver)), f.buf...)
@@ -333,11 +330,11 @@ func (f *fifo) push(it Item) {
 	f.buf = append(f.buf, it)
 }
 
-// pop removes the oldest n items, of which there are as many. It moves the rest to
-// the front when half of the buffer is empty, so an item is moved once on average.
-// A buffer with room for more than burstOver is given back.
+// pop removes the oldest n items, which must exist. It moves the rest to the front when half
+// of the buffer is empty, so each item is moved once on average. It replaces a buffer above
+// burstOver by a smaller one when less than an eighth is in use.
 func (f *fifo) pop(n int) {
-	clear(f.buf[f.head : f.head+n]) // the strings can be collected
+	clear(f.buf[f.head : f.head+n]) // releases the strings
 	f.head += n
 	if f.head == len(f.buf) || f.head >= 64 && f.head >= len(f.buf)/2 {
 		rest := f.buf[f.head:]
@@ -351,8 +348,8 @@ func (f *fifo) pop(n int) {
 	}
 }
 
-// passed counts the readings in head up to a number: those that a cursor at that
-// number has passed. Numbers ascend in head, but may have holes.
+// passed returns how many readings in head a cursor at a number has passed. Numbers ascend
+// in head, but may have holes.
 func (l *lane) passed(number uint64) int {
 	if len(l.cache.head) == 0 || l.cache.head[0].number > number {
 		return 0

@@ -9,19 +9,19 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// fileState is what the file says about the lanes, the gaps and the clock. The lanes
-// are as at a start: all that waits on disk, the tail in memory, nothing issued.
+// fileState is the state that was loaded from a file. The lanes are as after a start: the
+// tail is in memory, the blocks are on disk, nothing is issued.
 type fileState struct {
 	lanes   [2]lane
 	gaps    []Gap
 	rejects rejectsSize
 	boots   clock.Timeline
-	ends    [2]seqs // the last readings in a file that was salvaged
+	ends    [2]seqs // by lane: the last seqs in a file that was salvaged
 	damaged damagedValues
 	owner   string // the client ID, "" in a file of an older agent
 }
 
-// metaOf is what the file keeps besides the blocks, by key. The values are copies.
+// metaOf returns copies of all values in the meta bucket, by key.
 func metaOf(p *pages.File) (map[string][]byte, error) {
 	values := map[string][]byte{}
 	err := p.Each(string(bucketMeta), nil, func(key, value []byte) (bool, error) {
@@ -31,8 +31,8 @@ func metaOf(p *pages.File) (map[string][]byte, error) {
 	return values, err
 }
 
-// loadState reads what the file knows, and counts what waits in it from the numbers
-// in first on.
+// loadState loads the state of the file. Items with numbers below first, by lane, count as
+// acknowledged even if the file's cursor is lower.
 func (f *file) loadState(first [2]uint64) (k fileState, err error) {
 	err = f.view(func(p *pages.File) (err error) {
 		k, err = f.stateIn(p, first)
@@ -68,8 +68,8 @@ func (f *file) stateIn(p *pages.File, first [2]uint64) (k fileState, err error) 
 	return k, err
 }
 
-// loadLane fills in what the file knows of one lane, and returns its newest item.
-// Values that are damaged count as nothing, and are noted in bad.
+// loadLane loads one lane and returns its newest item. Damaged values are skipped and
+// recorded in bad.
 func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damagedValues) (newest Item, err error) {
 	l.first = max(l.disk.savedFirst, first, 1)
 	last, err := f.loadBlocks(p, n, l, bad)
@@ -86,7 +86,7 @@ func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damage
 	}
 	r, err := decode(tail)
 	bad.tails[n] = tail != nil && err != nil
-	if err == nil && r.last() > l.disk.lastBlock { // else the block that holds it was written later
+	if err == nil && r.last() > l.disk.lastBlock { // otherwise a block with the same readings was written later
 		l.disk.lastTail, newest = r.last(), r.items[len(r.items)-1]
 		l.next = l.disk.lastTail + 1
 		for _, it := range r.items[countBelow(r.items, max(l.first, l.disk.lastBlock+1)):] {
@@ -130,7 +130,7 @@ func (f *file) loadBlocks(p *pages.File, n int, l *lane, bad *damagedValues) (la
 	return last, err
 }
 
-// valueOf is a copy of one value of a bucket, nil if there is none.
+// valueOf returns a copy of one value of a bucket, nil if there is none.
 func valueOf(p *pages.File, bucket, key []byte) (value []byte, err error) {
 	err = p.Each(string(bucket), key, func(k, v []byte) (bool, error) {
 		if bytes.Equal(k, key) {
@@ -141,8 +141,7 @@ func valueOf(p *pages.File, bucket, key []byte) (value []byte, err error) {
 	return value, err
 }
 
-// countBelow counts the items at the front that have a number below one. The numbers
-// ascend.
+// countBelow returns how many items have a number below first. The numbers ascend.
 func countBelow(items []Item, number uint64) (n int) {
 	for n < len(items) && items[n].number < number {
 		n++
@@ -150,9 +149,8 @@ func countBelow(items []Item, number uint64) (n int) {
 	return n
 }
 
-// read returns the readings of the oldest intact block, from a number on and
-// not beyond last, and how many damaged blocks it passed over; no readings if
-// there is no such block.
+// read returns the readings of the oldest intact block with numbers from from to last, and
+// how many damaged blocks it skipped. It returns no readings if there is no such block.
 func (f *file) read(lane sensors.Priority, from, last uint64) (r run, damaged int, err error) {
 	var bad []uint64
 	err = f.view(func(p *pages.File) error {
@@ -168,7 +166,7 @@ func (f *file) read(lane sensors.Priority, from, last uint64) (r run, damaged in
 			}
 			all.items = all.items[countBelow(all.items, from):]
 			r = all
-			return len(all.items) == 0, nil // else a block that is not what its key says
+			return len(all.items) == 0, nil // a block whose numbers do not fit its key is skipped
 		})
 	})
 	if err != nil {

@@ -11,27 +11,26 @@ import (
 // call may get its result.
 var errSlow = errors.New("the disk does not answer")
 
-// A pendingRead is one that the disk has not answered yet, or whose answer was
-// not taken.
+// A pendingRead is a read without an answer of the disk yet, or whose answer was not used.
 type pendingRead struct {
-	what   any           // is read: a blockRead or a rejectsRead
+	what   any           // the request: a blockRead or a rejectsRead
 	done   chan struct{} // closed when the disk has answered
 	answer any           // a blockAnswer or a rejectsAnswer; read only after done
 }
 
-// rejectsSlot is the slot of a blockReader for what was rejected.
+// rejectsSlot is the slot of a blockReader for rejected items.
 const rejectsSlot = len(bucketLanes)
 
 // A blockReader reads the file with a time limit, diskTimeout. While a read is not answered,
 // further calls fail at once with errSlow, so that items in memory do not wait for it.
 //
-// It has a slot for a block of each lane, by priority, and one for what was
-// rejected. It is used by the goroutine that calls Peek alone, without a lock.
+// It has a slot for the blocks of each lane, by priority, and one for rejected items. Only
+// the goroutine that calls Peek uses it, without a lock.
 type blockReader [rejectsSlot + 1]*pendingRead // nil: nothing is read
 
-// read calls read in a goroutine of its own, which may outlive the queue, and
-// returns its answer, or that of an earlier call for the same thing that came too
-// late; or errSlow.
+// read calls read in a new goroutine, which may live longer than the queue, and returns its
+// answer. If an earlier call with the same request got errSlow and its answer has come
+// since, it returns that one. Without an answer in time it returns errSlow.
 func (s *blockReader) read(slot int, what any, read func() any) (any, error) {
 	b := s[slot]
 	if b == nil || b.isDone() && b.what != what {
@@ -67,14 +66,14 @@ func (b *pendingRead) wait(limit time.Duration) {
 	}
 }
 
-// blockRead is a read of the oldest intact block of a lane between two numbers.
-// Two that are equal have the same answer.
+// A blockRead is a request for the oldest intact block of a lane between two numbers. Equal
+// requests have the same answer.
 type blockRead struct {
 	file       *file
 	generation int // Queue.opened.generation
 	lane       sensors.Priority
 	from, last uint64
-	evictions  int // lane.disk.evictions: what a late answer brings may be evicted since
+	evictions  int // lane.disk.evictions, because the block of a late answer may have been evicted
 }
 
 // A blockAnswer is what file.read returns.
@@ -97,12 +96,12 @@ func (s *blockReader) readBlock(what blockRead) (run, int, error) {
 	return a.r, a.damaged, a.err
 }
 
-// rejectsRead is a read of rejected items, the oldest first.
+// A rejectsRead is a request for the oldest rejected items.
 type rejectsRead struct {
 	file         *file
 	from, before uint64 // numbers; before is not read
 	max          int    // items
-	commits      int    // rejects.commits: a late answer may hold what a commit took out since
+	commits      int    // rejects.commits, because items of a late answer may have been deleted
 }
 
 // A rejectsAnswer is what file.readRejects returns.
