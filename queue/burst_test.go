@@ -47,9 +47,9 @@ func TestABurstFasterThanTheDiskLosesNothing(t *testing.T) {
 	}
 }
 
-// TestAWriterThatDoesNotKeepUpIsNamed: Put waits for a while, and then drops the
+// TestSlowWriterIsReported: Put waits for a while, and then drops the
 // oldest reading; the reason is not the disk's.
-func TestAWriterThatDoesNotKeepUpIsNamed(t *testing.T) {
+func TestSlowWriterIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		q, err := Open(Options{Path: queuePath(t), MaxSize: 64 << 20, SyncEvery: time.Hour,
@@ -81,8 +81,8 @@ func TestAWriterThatDoesNotKeepUpIsNamed(t *testing.T) {
 	})
 }
 
-// TestAnEmptyBufferIsGivenBack, and one that is used is not made anew all the time.
-func TestAnEmptyBufferIsGivenBack(t *testing.T) {
+// TestEmptyBufferIsReleased, and one that is used is not made anew all the time.
+func TestEmptyBufferIsReleased(t *testing.T) {
 	var f fifo
 	for i := range 20_000 {
 		f.push(Item{number: uint64(i)})

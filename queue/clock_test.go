@@ -48,9 +48,9 @@ func TestReadingsOnDiskGetTheirTrueTime(t *testing.T) {
 	})
 }
 
-// TestTrueTimesOutliveTheBoot: the time became known while the broker was away,
+// TestTrueTimesSurviveTheBoot: the time became known while the broker was away,
 // and then the power went: what the file knows is enough.
-func TestTrueTimesOutliveTheBoot(t *testing.T) {
+func TestTrueTimesSurviveTheBoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := queuePath(t)
 		unknowing, knowing := clocks()
@@ -72,9 +72,9 @@ func TestTrueTimesOutliveTheBoot(t *testing.T) {
 	})
 }
 
-// TestClockAloneWritesNothing: what the clock learns reaches the disk with what
+// TestClockChangeAloneWritesNothing: what the clock learns reaches the disk with what
 // waits there, and not for itself.
-func TestClockAloneWritesNothing(t *testing.T) {
+func TestClockChangeAloneWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clock := clocks()
 		h := startAt(t, queuePath(t), clock)

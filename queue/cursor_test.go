@@ -146,10 +146,10 @@ func readAhead(t *testing.T, seed uint64) {
 	}
 }
 
-// TestWhatWasHandedOutStaysWhenTheNextCallGivesLess: a new session begins with
+// TestIssuedItemsStayAfterASmallerPeek: a new session begins with
 // less than the one before had in flight, and what that one sent may have
 // arrived.
-func TestWhatWasHandedOutStaysWhenTheNextCallGivesLess(t *testing.T) {
+func TestIssuedItemsStayAfterASmallerPeek(t *testing.T) {
 	for name, less := range map[string]func(h *harness) ([]Item, error){
 		"Peek": func(h *harness) ([]Item, error) { return h.Peek(&Cursor{}, 5) },
 	} {
@@ -188,11 +188,11 @@ func TestWhatWasHandedOutStaysWhenTheNextCallGivesLess(t *testing.T) {
 	}
 }
 
-// TestEveryHoleLiesInAGapWhenSessionsEnd reads ahead as the link does: some are
+// TestEveryHoleIsInAGapAcrossSessions reads ahead as the link does: some are
 // passed, the oldest of them acknowledged one by one, and a session that ends
 // begins anew with less or more. All is drawn before: a bubble of synctest ends
 // the process where rapid gives an attempt up.
-func TestEveryHoleLiesInAGapWhenSessionsEnd(t *testing.T) {
+func TestEveryHoleIsInAGapAcrossSessions(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.Int64Range(1000, 20_000).Draw(rt, "max_size")
 		rounds := rapid.SliceOfN(rapid.Custom(drawRound), 1, 60).Draw(rt, "rounds")

@@ -101,9 +101,9 @@ func TestFaultAtAnyPageOfAnyCall(t *testing.T) {
 	}
 }
 
-// TestCommitThatFailsReadsNothingMore: bbolt would walk the whole file then, in a
+// TestFailedCommitReadsNothingMore: bbolt would walk the whole file then, in a
 // goroutine of its own, and a fault there ends the process.
-func TestCommitThatFailsReadsNothingMore(t *testing.T) {
+func TestFailedCommitReadsNothingMore(t *testing.T) {
 	path := queuePath(t)
 	whole := filled(t, 40, 6000)
 	for page := range len(whole) / pageSize {
@@ -191,7 +191,7 @@ func TestAStateFileIsNotWrittenThroughALinkOrAPipe(t *testing.T) {
 	}
 }
 
-func TestAStateFileThatIsNoneIsNotRead(t *testing.T) {
+func TestOnlyARegularStateFileIsRead(t *testing.T) {
 	dir := t.TempDir()
 	pipe, link, folder := filepath.Join(dir, "pipe"), filepath.Join(dir, "link"), filepath.Join(dir, "folder")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -211,7 +211,7 @@ func TestAStateFileThatIsNoneIsNotRead(t *testing.T) {
 }
 
 // The new file of the queue is not made through a link either.
-func TestAFileInTheMakingIsNotALink(t *testing.T) {
+func TestNewFileIsNotCreatedThroughALink(t *testing.T) {
 	dir := t.TempDir()
 	elsewhere, part := filepath.Join(dir, "elsewhere"), filepath.Join(dir, "queue.db.new")
 	if err := os.Symlink(elsewhere, part); err != nil {

@@ -57,8 +57,8 @@ func spans(t *testing.T, list []Gap) string {
 	return fmt.Sprint(s)
 }
 
-// TestGapThatWasHandedOutGrowsOnNeitherSide, in memory or in the file.
-func TestGapThatWasHandedOutGrowsOnNeitherSide(t *testing.T) {
+// TestIssuedGapDoesNotGrow, in memory or in the file.
+func TestIssuedGapDoesNotGrow(t *testing.T) {
 	f, err := openFile(queuePath(t), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -151,8 +151,8 @@ func TestMemoryThatOverflowsBeforeTheDiskLeavesTwoGaps(t *testing.T) {
 	})
 }
 
-// TestDamageIsDeclaredWhereNoOtherGapTells of the numbers.
-func TestDamageIsDeclaredWhereNoOtherGapTells(t *testing.T) {
+// TestDamageIsDeclaredUnlessItIsInAnotherGap of the numbers.
+func TestDamageIsDeclaredUnlessItIsInAnotherGap(t *testing.T) {
 	lost := func(from, to uint64) Gap {
 		return Gap{Stream: "room", Boot: "1-00000000", From: from, To: to, Count: to + 1 - from, Why: Dropped}
 	}
@@ -174,9 +174,9 @@ func TestDamageIsDeclaredWhereNoOtherGapTells(t *testing.T) {
 	}
 }
 
-// TestWhatWentFromMemoryIsNoDamage: what a damaged block has taken is told from
+// TestReadingsDroppedFromMemoryAreNotDamage: what a damaged block has taken is told from
 // the numbers that were seen before, and these need not have been on disk.
-func TestWhatWentFromMemoryIsNoDamage(t *testing.T) {
+func TestReadingsDroppedFromMemoryAreNotDamage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -318,9 +318,9 @@ func wantOne(t *testing.T, events []string, sort string) {
 	}
 }
 
-// TestWhatWasSalvagedIsDeclaredAfterARestart: the agent ends before it has
+// TestSalvageLossIsDeclaredAfterARestart: the agent ends before it has
 // drained what it salvaged, or before it has written anything at all.
-func TestWhatWasSalvagedIsDeclaredAfterARestart(t *testing.T) {
+func TestSalvageLossIsDeclaredAfterARestart(t *testing.T) {
 	for _, some := range []int{0, 500, 9000} {
 		t.Run(fmt.Sprint(some), func(t *testing.T) {
 			path := queuePath(t)
@@ -360,9 +360,9 @@ func TestWhatWasSalvagedIsDeclaredAfterARestart(t *testing.T) {
 	}
 }
 
-// TestPowerCutBetweenTheRenamesDeclaresWhatWasLost: the damaged file has its
+// TestPowerCutBetweenTheRenamesKeepsTheDeclaration: the damaged file has its
 // new name, and the salvaged one has not.
-func TestPowerCutBetweenTheRenamesDeclaresWhatWasLost(t *testing.T) {
+func TestPowerCutBetweenTheRenamesKeepsTheDeclaration(t *testing.T) {
 	path := queuePath(t)
 	rotten(t, path)
 	openOnly(t, path)

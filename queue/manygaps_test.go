@@ -33,7 +33,7 @@ func reopened(t *testing.T, q *Queue, opt Options) *Queue {
 }
 
 // In one value they would have more than the mebibyte that is read of a value.
-func TestManyGapsOutliveARestart(t *testing.T) {
+func TestManyGapsSurviveARestart(t *testing.T) {
 	opt := Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 64 << 20}
 	const n = 12000
 	q := reopened(t, nil, opt)

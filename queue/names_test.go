@@ -80,8 +80,8 @@ func (d *nameDisk) cut(t *testing.T) (path string) {
 	return filepath.Join(dir, "queue.db")
 }
 
-// TestAMovedFileOutlivesAPowerCut: its name is on disk when moveFile returns.
-func TestAMovedFileOutlivesAPowerCut(t *testing.T) {
+// TestMovedFileSurvivesAPowerCut: its name is on disk when moveFile returns.
+func TestMovedFileSurvivesAPowerCut(t *testing.T) {
 	path := queuePath(t)
 	if err := os.WriteFile(path+".new", []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
@@ -99,9 +99,9 @@ func TestAMovedFileOutlivesAPowerCut(t *testing.T) {
 	}
 }
 
-// TestAFileMadeAnewOutlivesAPowerCut: the first, and one in the place of a file
+// TestReplacedFileSurvivesAPowerCut: the first, and one in the place of a file
 // that has grown. Nothing else syncs the folder afterwards.
-func TestAFileMadeAnewOutlivesAPowerCut(t *testing.T) {
+func TestReplacedFileSurvivesAPowerCut(t *testing.T) {
 	path := queuePath(t)
 	d := onNameDisk(t, path)
 	outer := t // whose folders stay until the end

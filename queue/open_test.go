@@ -182,8 +182,8 @@ func TestBrownOutLoopLosesNothing(t *testing.T) {
 	}
 }
 
-// TestTwoCrashesUnderOneKernelQuarantine carries everything over and keeps the file.
-func TestTwoCrashesUnderOneKernelQuarantine(t *testing.T) {
+// TestTwoCrashesInOneKernelBootQuarantine carries everything over and keeps the file.
+func TestTwoCrashesInOneKernelBootQuarantine(t *testing.T) {
 	path := queuePath(t)
 	if err := os.WriteFile(path, filled(t, 10, 1000), 0o600); err != nil {
 		t.Fatal(err)
@@ -233,9 +233,9 @@ func TestPowerCutBetweenTheRenamesOfASalvage(t *testing.T) {
 	}
 }
 
-// TestSalvageOfASoundFileAgreesWithItsGaps: what was evicted lies on free pages
+// TestSalvageOfAnIntactFileAgreesWithItsGaps: what was evicted lies on free pages
 // of a file that was full once, and must not come back.
-func TestSalvageOfASoundFileAgreesWithItsGaps(t *testing.T) {
+func TestSalvageOfAnIntactFileAgreesWithItsGaps(t *testing.T) {
 	for _, limit := range []int64{2000, 5000, 9000, 20_000} {
 		path := queuePath(t)
 		synctest.Test(t, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestSalvageOfASoundFileAgreesWithItsGaps(t *testing.T) {
 	}
 }
 
-func TestFileAsideGoesThirtyDaysAfterItsSalvage(t *testing.T) {
+func TestSalvagedFileIsDeletedAfterThirtyDays(t *testing.T) {
 	path := queuePath(t)
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	d := store{path: path, maxQuarantined: 1000, now: now, log: slog.New(slog.DiscardHandler)}
@@ -290,7 +290,7 @@ func TestFileAsideGoesThirtyDaysAfterItsSalvage(t *testing.T) {
 	}
 }
 
-func TestForeignFileStaysAsItIs(t *testing.T) {
+func TestForeignFileIsNotChanged(t *testing.T) {
 	path := queuePath(t)
 	const letter = "Dear aunt, this is no queue."
 	if err := os.WriteFile(path, []byte(letter), 0o600); err != nil {
@@ -329,9 +329,9 @@ func TestSharedLockIsNoDamage(t *testing.T) {
 	}
 }
 
-// TestAStartKnowsHowTheOneBeforeEnded: in order, or not. Of one that an agent of before
+// TestUncleanStartIsDetected: in order, or not. Of one that an agent of before
 // made it knows nothing.
-func TestAStartKnowsHowTheOneBeforeEnded(t *testing.T) {
+func TestUncleanStartIsDetected(t *testing.T) {
 	path := queuePath(t)
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "starts"), []byte("6\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -373,7 +373,7 @@ func TestRefusedStartIsNotCounted(t *testing.T) {
 	}
 }
 
-func TestPathOfAPersonsMaking(t *testing.T) {
+func TestUnusablePathIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

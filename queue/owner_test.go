@@ -52,8 +52,8 @@ func owner(t *testing.T, path string) string {
 	return c.ClientID
 }
 
-// TestTheBacklogOfAnotherIsNotSent: a card was cloned from a running Pi.
-func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
+// TestBacklogOfAnotherClientIDIsNotSent: a card was cloned from a running Pi.
+func TestBacklogOfAnotherClientIDIsNotSent(t *testing.T) {
 	path := queuePath(t)
 	waiting(t, path, "porch")
 	if id := owner(t, path); id != "porch" {
@@ -91,8 +91,8 @@ func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
 	}
 }
 
-// TestThePowerGoesWhileABacklogIsMovedAside: the event is there all the same.
-func TestThePowerGoesWhileABacklogIsMovedAside(t *testing.T) {
+// TestPowerCutWhileABacklogIsMovedAside: the event is there all the same.
+func TestPowerCutWhileABacklogIsMovedAside(t *testing.T) {
 	path := queuePath(t)
 	waiting(t, path, "porch")
 	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, ClientID: "cellar"},
@@ -110,9 +110,9 @@ func TestThePowerGoesWhileABacklogIsMovedAside(t *testing.T) {
 	}
 }
 
-// TestOurFileStaysOurs: also that of an agent that kept no client ID, one whose
+// TestFileOfOurClientIDIsUsed: also that of an agent that kept no client ID, one whose
 // client ID is damaged, and one of another in which nothing waits.
-func TestOurFileStaysOurs(t *testing.T) {
+func TestFileOfOurClientIDIsUsed(t *testing.T) {
 	for _, c := range []struct {
 		name, was string
 		prepare   func(t *testing.T, path string)
@@ -157,8 +157,8 @@ func TestOurFileStaysOurs(t *testing.T) {
 	}
 }
 
-// TestTheOwnerOutlivesASalvageAndARenewal of the file.
-func TestTheOwnerOutlivesASalvageAndARenewal(t *testing.T) {
+// TestOwnerSurvivesASalvageAndShrinking of the file.
+func TestOwnerSurvivesASalvageAndShrinking(t *testing.T) {
 	path := queuePath(t)
 	waiting(t, path, "porch")
 	zero(t, path, blockPages(t, path)[0])
@@ -206,9 +206,9 @@ func (h *harness) large(t *testing.T) os.FileInfo {
 	return info
 }
 
-// TestAdoptTakesAllOver: what waits, was rejected and was lost comes out of our
+// TestAdoptMovesTheWholeBacklog: what waits, was rejected and was lost comes out of our
 // queue, once, behind what waits there, also after a restart.
-func TestAdoptTakesAllOver(t *testing.T) {
+func TestAdoptMovesTheWholeBacklog(t *testing.T) {
 	path := queuePath(t)
 	waiting(t, path, "porch")
 	synctest.Test(t, func(t *testing.T) {
@@ -314,8 +314,8 @@ func TestAnAdoptedFileMayBeDamaged(t *testing.T) {
 	}
 }
 
-// TestOthersAreKeptLongest: damaged files go before the backlog of another.
-func TestOthersAreKeptLongest(t *testing.T) {
+// TestBacklogsOfOtherClientIDsAreKeptLongest: damaged files go before the backlog of another.
+func TestBacklogsOfOtherClientIDsAreKeptLongest(t *testing.T) {
 	path := queuePath(t)
 	d := store{path: path, maxQuarantined: 250, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC),
 		log: slog.New(slog.DiscardHandler)}

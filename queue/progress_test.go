@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestTheWriterKeepsSayingThatItGoesOn: over an hour with and without something to
+// TestWriterReportsProgress: over an hour with and without something to
 // write, what it says next comes in the time that it named.
-func TestTheWriterKeepsSayingThatItGoesOn(t *testing.T) {
+func TestWriterReportsProgress(t *testing.T) {
 	path := queuePath(t)
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

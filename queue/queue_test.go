@@ -268,9 +268,9 @@ func TestFullQueueDropsOldestRoutineFirst(t *testing.T) {
 	})
 }
 
-// TestEveryHoleLiesInAGap fills a small queue again and again while it drains
+// TestEveryHoleIsInAGap fills a small queue again and again while it drains
 // now and then, and holds what arrives against the gaps that were declared.
-func TestEveryHoleLiesInAGap(t *testing.T) {
+func TestEveryHoleIsInAGap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := start(t, queuePath(t))
@@ -567,10 +567,10 @@ func mendDisk(t *testing.T, h *harness) {
 	}
 }
 
-// TestHangingDiskHoldsNobodyUp takes the file's write lock, as a card does that
+// TestHangingDiskDoesNotBlockPut takes the file's write lock, as a card does that
 // neither succeeds nor fails. It runs in real time: a mutex is not what a
 // synctest bubble waits for.
-func TestHangingDiskHoldsNobodyUp(t *testing.T) {
+func TestHangingDiskDoesNotBlockPut(t *testing.T) {
 	h := start(t, queuePath(t))
 	defer h.end()
 	tx, err := h.opened.file.db.Begin(true)
@@ -721,9 +721,9 @@ func TestCloseKeepsWhatIsInMemory(t *testing.T) {
 	}
 }
 
-// TestManyAlarmsOnADiskThatFailsAreTriedInTurn: more than fit into one commit
+// TestManyAlarmsDoNotRetryAFailingDiskAtOnce: more than fit into one commit
 // are not a reason to try again at once.
-func TestManyAlarmsOnADiskThatFailsAreTriedInTurn(t *testing.T) {
+func TestManyAlarmsDoNotRetryAFailingDiskAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.stop()

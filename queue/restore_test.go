@@ -94,9 +94,9 @@ func TestFileTruncatedUnderTheAgent(t *testing.T) {
 	}
 }
 
-// TestFileThatGoesIsMadeAnew with all that it held, within a minute, or with the
+// TestDeletedOrReplacedFileIsRestored with all that it held, within a minute, or with the
 // next commit; an event says so.
-func TestFileThatGoesIsMadeAnew(t *testing.T) {
+func TestDeletedOrReplacedFileIsRestored(t *testing.T) {
 	other := filled(t, 3, 90)
 	for name, c := range map[string]struct {
 		do    func(t *testing.T, path string) error
@@ -161,9 +161,9 @@ func TestFileThatGoesIsMadeAnew(t *testing.T) {
 	}
 }
 
-// TestFileOfAnotherAgentStaysInItsPlace: two agents must not take it from one
+// TestFileOpenedByAnotherAgentIsNotReplaced: two agents must not take it from one
 // another in turn. What this one has is delivered.
-func TestFileOfAnotherAgentStaysInItsPlace(t *testing.T) {
+func TestFileOpenedByAnotherAgentIsNotReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.outage(1, 3000)
@@ -191,10 +191,10 @@ func TestFileOfAnotherAgentStaysInItsPlace(t *testing.T) {
 	})
 }
 
-// TestNothingIsMovedAwayBeforeTheCopyIsWhole: a damaged file on a disk that could
+// TestNothingIsRenamedBeforeTheCopyIsComplete: a damaged file on a disk that could
 // not be written is read from a copy in memory. When the copy cannot be written,
 // a restart still finds the damaged file.
-func TestNothingIsMovedAwayBeforeTheCopyIsWhole(t *testing.T) {
+func TestNothingIsRenamedBeforeTheCopyIsComplete(t *testing.T) {
 	path := queuePath(t)
 	if err := os.WriteFile(path, filled(t, 4, 2000), 0o600); err != nil {
 		t.Fatal(err)

@@ -22,9 +22,9 @@ func (h *harness) reload(t *testing.T) *harness {
 	return startWith(t, opt)
 }
 
-// TestReloadLosesNothingThatTheDiskDidNotTake: readings, what was rejected, gaps
+// TestReloadKeepsUnsavedReadings: readings, what was rejected, gaps
 // and acknowledgements go on in memory, and to disk when it can be written.
-func TestReloadLosesNothingThatTheDiskDidNotTake(t *testing.T) {
+func TestReloadKeepsUnsavedReadings(t *testing.T) {
 	for name, breakIt := range unwritable {
 		t.Run(name, func(t *testing.T) {
 			dir := small(t)
@@ -100,8 +100,8 @@ func TestReloadDoesNotWaitForADiskThatHangs(t *testing.T) {
 	})
 }
 
-// TestLeftOfAnotherClientIsNotSent under the new client ID.
-func TestLeftOfAnotherClientIsNotSent(t *testing.T) {
+// TestUnsavedReadingsOfAnotherClientIDAreNotSent under the new client ID.
+func TestUnsavedReadingsOfAnotherClientIDAreNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.Put(routine(1))
@@ -121,8 +121,8 @@ func TestLeftOfAnotherClientIsNotSent(t *testing.T) {
 	})
 }
 
-// TestDiskThatDoesNotAnswerIsWaitedForOnce and its answer is taken when it comes.
-func TestDiskThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
+// TestSilentDiskIsWaitedForOnce and its answer is taken when it comes.
+func TestSilentDiskIsWaitedForOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -149,9 +149,9 @@ func TestDiskThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 	})
 }
 
-// TestLookAtTheFileIsNoCommit: on a healthy link the file is looked at, and not
+// TestFileCheckWritesNothing: on a healthy link the file is looked at, and not
 // written.
-func TestLookAtTheFileIsNoCommit(t *testing.T) {
+func TestFileCheckWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -167,8 +167,8 @@ func TestLookAtTheFileIsNoCommit(t *testing.T) {
 	})
 }
 
-// TestGapInACommitThatHangsIsLeft: the commit holds it, and may never end.
-func TestGapInACommitThatHangsIsLeft(t *testing.T) {
+// TestGapInAHangingCommitIsInUnsaved: the commit holds it, and may never end.
+func TestGapInAHangingCommitIsInUnsaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.stop()
@@ -191,9 +191,9 @@ func TestGapInACommitThatHangsIsLeft(t *testing.T) {
 	})
 }
 
-// TestLateAnswerIsNotOfBeforeAnEviction: what has been dropped and declared while
+// TestLateReadIsDiscardedAfterAnEviction: what has been dropped and declared while
 // the disk did not answer must not come.
-func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
+func TestLateReadIsDiscardedAfterAnEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -222,9 +222,9 @@ func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
 	})
 }
 
-// TestLossOfAnotherStartsReadings: the first thousand were acknowledged before a
+// TestOnlyUnacknowledgedReadingsOfAnEarlierStartAreDeclared: the first thousand were acknowledged before a
 // reload. When the file is lost after it, only what was left is declared.
-func TestLossOfAnotherStartsReadings(t *testing.T) {
+func TestOnlyUnacknowledgedReadingsOfAnEarlierStartAreDeclared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.outage(1, 1000)

@@ -171,9 +171,9 @@ func TestAFileOfTwoVersions(t *testing.T) {
 	}
 }
 
-// TestVersion3IsWrittenAsItWas: files of this version are out there. What changes these
+// TestVersion3EncodingDoesNotChange: files of this version are out there. What changes these
 // bytes takes a new version of the block.
-func TestVersion3IsWrittenAsItWas(t *testing.T) {
+func TestVersion3EncodingDoesNotChange(t *testing.T) {
 	var items []Item
 	for i, r := range oldReadings()[:blockItems] {
 		items = append(items, Item{Reading: r, Boot: "17-9f3c02ab", number: uint64(i + i/100 + 1)})

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-var damageCopies = flag.Int("copies", 0, "damaged copies in TestWhatIsCleanDoesNotHurtBbolt")
+var damageCopies = flag.Int("copies", 0, "damaged copies in TestVerifiedFileDoesNotCrashBbolt")
 
 // proving is set by build/prove; build/test takes a sample.
 var proving = os.Getenv("HOLDFAST_PROVE") != ""
 
-// TestWhatIsCleanDoesNotHurtBbolt damages copies of files. Whatever Verify then
+// TestVerifiedFileDoesNotCrashBbolt damages copies of files. Whatever Verify then
 // calls clean is given to the stock bbolt, in a child of this test because it
 // could die of it. And whatever page is left as it was, Scan finds its pairs.
-func TestWhatIsCleanDoesNotHurtBbolt(t *testing.T) {
+func TestVerifiedFileDoesNotCrashBbolt(t *testing.T) {
 	var victims []*victim
 	for i, s := range shapes {
 		v := &victim{shape: s}

@@ -118,7 +118,7 @@ func hasBucket(t *testing.T, db *bbolt.DB, name string) (has bool) {
 	return has
 }
 
-func TestEachStopsWhenVisitSaysSo(t *testing.T) {
+func TestEachStopsWhenVisitReturnsFalse(t *testing.T) {
 	data, _ := shapes[0].file(t, 1)
 	f, err := Open(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
@@ -171,7 +171,7 @@ func TestFileOfARunningAgentIsReadDespiteItsLock(t *testing.T) {
 	}
 }
 
-func TestStrangeFileIsToldFromADamagedOne(t *testing.T) {
+func TestForeignFileIsDistinguishedFromADamagedOne(t *testing.T) {
 	data, _ := shapes[0].file(t, 1)
 	noMetas := slices.Clone(data)
 	clear(noMetas[:2*4096])
@@ -209,7 +209,7 @@ func (d dyingCard) ReadAt(b []byte, off int64) (int, error) {
 	return bytes.NewReader(d.data).ReadAt(b, off)
 }
 
-func TestScanPassesWhatCannotBeRead(t *testing.T) {
+func TestScanSkipsUnreadablePages(t *testing.T) {
 	data, _ := shapes[0].file(t, 3)
 	all := scan(t, data)
 	for _, bad := range []int64{0, 1, 5, 9} {
