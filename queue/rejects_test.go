@@ -68,7 +68,7 @@ func putMany(h *harness, from, to uint64) {
 	}
 }
 
-func TestWhatIsSetAsideWaitsNoLongerAndIsKept(t *testing.T) {
+func TestRejectedItemLeavesItsLaneAndIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -104,7 +104,7 @@ func TestWhatIsSetAsideWaitsNoLongerAndIsKept(t *testing.T) {
 	})
 }
 
-func TestOnlyTheOldestOfItsLaneIsSetAside(t *testing.T) {
+func TestOnlyTheOldestOfALaneCanBeRejected(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"in memory": 0, "spilled since": 6 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			h := start(t, queuePath(t))
@@ -140,7 +140,7 @@ func everyKind(h *harness) {
 	h.Report(sensors.Event{Name: "storage", At: stamp(), Details: json.RawMessage(`{"state":"fails"}`)})
 }
 
-func TestWhatIsSetAsideSurvivesARestartAsItWas(t *testing.T) {
+func TestRejectedItemSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		everyKind(h)
@@ -175,7 +175,7 @@ func TestWhatIsSetAsideSurvivesARestartAsItWas(t *testing.T) {
 	})
 }
 
-func TestWhatIsSetAsideIsDeclaredOnce(t *testing.T) {
+func TestRejectedItemIsDeclaredOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -209,9 +209,9 @@ func TestWhatIsSetAsideIsDeclaredOnce(t *testing.T) {
 	})
 }
 
-// TestCursorNeverGoesToDiskBeforeWhatItPassed kills at every moment, in steps of
+// TestCursorOnDiskNeverPassesAnUnwrittenItem kills at every moment, in steps of
 // a quarter of a second.
-func TestCursorNeverGoesToDiskBeforeWhatItPassed(t *testing.T) {
+func TestCursorOnDiskNeverPassesAnUnwrittenItem(t *testing.T) {
 	for _, onDisk := range []bool{false, true} {
 		for quarters := range 30 {
 			synctest.Test(t, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestCursorNeverGoesToDiskBeforeWhatItPassed(t *testing.T) {
 	}
 }
 
-func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
+func TestOldestRejectedItemIsDroppedAtTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.opt.MaxSize = 16_000
@@ -277,8 +277,8 @@ func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
 	})
 }
 
-// TestWhatIsSetAsideTakesFromMaxSize: both together stay within it.
-func TestWhatIsSetAsideTakesFromMaxSize(t *testing.T) {
+// TestRejectedItemsCountTowardsMaxSize: both together stay within it.
+func TestRejectedItemsCountTowardsMaxSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -301,7 +301,7 @@ func TestWhatIsSetAsideTakesFromMaxSize(t *testing.T) {
 	})
 }
 
-func TestFailingDiskSetsAsideInBoundedMemory(t *testing.T) {
+func TestRejectedItemsInMemoryAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.opt.MaxSize = 64 << 20
@@ -333,9 +333,9 @@ func TestFailingDiskSetsAsideInBoundedMemory(t *testing.T) {
 	})
 }
 
-// TestDiskThatFailsIsReadAllTheSame, and again when it works, though all that
+// TestRejectedItemsAreReadWhileWritesFail, and again when it works, though all that
 // came meanwhile was acknowledged from memory.
-func TestDiskThatFailsIsReadAllTheSame(t *testing.T) {
+func TestRejectedItemsAreReadWhileWritesFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -392,9 +392,9 @@ func TestReadFromBeforeACommitIsStale(t *testing.T) {
 	})
 }
 
-// TestManySetAsideDoNotWaitForTheirTime: a stream that is held as a whole may
+// TestManyRejectedItemsAreWrittenEarly: a stream that is held as a whole may
 // drain faster than the writer's time comes.
-func TestManySetAsideDoNotWaitForTheirTime(t *testing.T) {
+func TestManyRejectedItemsAreWrittenEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
@@ -415,9 +415,9 @@ func TestManySetAsideDoNotWaitForTheirTime(t *testing.T) {
 	})
 }
 
-// TestDiskThatComesLateGetsWhatWasSetAside: the numbers that it had without a
+// TestRejectedItemsAreWrittenToALateDisk: the numbers that it had without a
 // file are those of others in it.
-func TestDiskThatComesLateGetsWhatWasSetAside(t *testing.T) {
+func TestRejectedItemsAreWrittenToALateDisk(t *testing.T) {
 	dir := small(t)
 	path := filepath.Join(dir, "queue.db")
 	manyAside(t, path, 2)
@@ -451,7 +451,7 @@ func TestDiskThatComesLateGetsWhatWasSetAside(t *testing.T) {
 	})
 }
 
-func TestDamageOfOneSetAsideIsToldOnce(t *testing.T) {
+func TestDamagedRejectedItemIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		putMany(h, 1, 3)
@@ -504,8 +504,8 @@ func manyAside(t *testing.T, path string, n uint64) {
 	})
 }
 
-// TestScanTellsWhatWasSetAsideFromBlocks: page by page, nothing else does.
-func TestScanTellsWhatWasSetAsideFromBlocks(t *testing.T) {
+// TestScanDistinguishesRejectedItemsFromBlocks: page by page, nothing else does.
+func TestScanDistinguishesRejectedItemsFromBlocks(t *testing.T) {
 	it := Item{Boot: "1-00000000", Reading: routine(1), number: 7}
 	declaredItem := it
 	declaredItem.declared = true
@@ -522,7 +522,7 @@ func TestScanTellsWhatWasSetAsideFromBlocks(t *testing.T) {
 	}
 }
 
-func TestSalvageCarriesWhatWasSetAside(t *testing.T) {
+func TestSalvageKeepsRejectedItems(t *testing.T) {
 	path := queuePath(t)
 	manyAside(t, path, 300)
 	dieOpening(t, path, 2, func() string { return "boot-1" })
@@ -535,9 +535,9 @@ func TestSalvageCarriesWhatWasSetAside(t *testing.T) {
 	}
 }
 
-// TestSalvageFindsWhatWasSetAsideWhereverItLies zeroes each page in turn: what
+// TestSalvageFindsRejectedItemsOnAnyPage zeroes each page in turn: what
 // was on the others is there, and in the same order.
-func TestSalvageFindsWhatWasSetAsideWhereverItLies(t *testing.T) {
+func TestSalvageFindsRejectedItemsOnAnyPage(t *testing.T) {
 	whole := queuePath(t)
 	manyAside(t, whole, 300)
 	b, err := os.ReadFile(whole)
@@ -577,9 +577,9 @@ func (h *harness) swell(t *testing.T, bytes int64) {
 	h.all(t)
 }
 
-// TestFileIsNotMadeAnewOverWhatWaitsForACommit: the cursor in the new one would
+// TestFileDoesNotShrinkWhileItemsWaitForACommit: the cursor in the new one would
 // be beyond what only memory has.
-func TestFileIsNotMadeAnewOverWhatWaitsForACommit(t *testing.T) {
+func TestFileDoesNotShrinkWhileItemsWaitForACommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.opt.MaxSize = 64 << 20
@@ -605,9 +605,9 @@ func TestFileIsNotMadeAnewOverWhatWaitsForACommit(t *testing.T) {
 	})
 }
 
-// TestCommitThatLandedThoughItFailedSetsNothingAsideTwice: what a commit wrote
+// TestFailedCommitThatIsOnDiskRejectsNothingTwice: what a commit wrote
 // that was said to have failed is learned from the file.
-func TestCommitThatLandedThoughItFailedSetsNothingAsideTwice(t *testing.T) {
+func TestFailedCommitThatIsOnDiskRejectsNothingTwice(t *testing.T) {
 	h := start(t, queuePath(t))
 	putMany(h, 1, 5)
 	h.stop()
@@ -637,9 +637,9 @@ func TestCommitThatLandedThoughItFailedSetsNothingAsideTwice(t *testing.T) {
 	}
 }
 
-// TestRenewedFileKeepsWhatWasSetAside also where that is so much that the new
+// TestShrunkFileKeepsRejectedItems also where that is so much that the new
 // file is nearly as large as one that is made anew.
-func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
+func TestShrunkFileKeepsRejectedItems(t *testing.T) {
 	for _, n := range []uint64{600, 45_000} {
 		synctest.Test(t, func(t *testing.T) {
 			h := start(t, queuePath(t))
@@ -682,7 +682,7 @@ func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
 	}
 }
 
-func TestOlderFileGetsTheBucket(t *testing.T) {
+func TestOlderFileGetsTheBucketOfRejects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.Put(alarm(1))
@@ -734,7 +734,7 @@ func TestPurgeKeepsTheGapThatWasRejected(t *testing.T) {
 	}
 }
 
-func TestPurgeTakesWhatWasSetAside(t *testing.T) {
+func TestPurgeDropsRejectedItems(t *testing.T) {
 	for _, wait := range []time.Duration{0, 6 * time.Second} { // in memory, on disk
 		synctest.Test(t, func(t *testing.T) {
 			h := start(t, queuePath(t))
@@ -765,7 +765,7 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 	}
 }
 
-func TestInspectTellsWhatWasSetAsideFromWhatWaits(t *testing.T) {
+func TestInspectDistinguishesRejectedFromWaitingItems(t *testing.T) {
 	path := queuePath(t)
 	manyAside(t, path, 2)
 	var got []string
