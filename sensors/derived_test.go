@@ -92,7 +92,7 @@ func TestARateIsPerUnitOfTime(t *testing.T) {
 		{"L per minute", Source{Every: 10 * time.Second}, time.Minute, []float64{1, 3}, []float64{0, 10}, "- 12"},
 		{"m³ per second", Source{Every: time.Minute}, time.Second, []float64{1, 1.06}, []float64{0, 60}, "- 0.001"},
 		{"a third", Source{Every: time.Minute}, time.Second, []float64{0, 1}, []float64{0, 3}, "- 0.333333"},
-		{"a meter that began anew", Source{Every: time.Minute, Total: true}, time.Hour,
+		{"a meter that restarted", Source{Every: time.Minute, Total: true}, time.Hour,
 			[]float64{5, 6, 0, 1}, []float64{0, 60, 120, 180}, "- 60 - 60"},
 		{"what falls and is no meter", Source{Every: time.Minute}, time.Hour,
 			[]float64{20, 19.5}, []float64{0, 60}, "- -30"},

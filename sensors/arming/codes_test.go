@@ -102,7 +102,7 @@ func TestFiveWrongCodesLockForAMinute(t *testing.T) {
 		l.Count(now, false)
 	}
 	if l.IsLocked(now) {
-		t.Error("a right code does not begin the count anew")
+		t.Error("a right code does not reset the count")
 	}
 	if !l.Count(now, false) || !l.IsLocked(now.Add(59*time.Second)) || l.IsLocked(now.Add(time.Minute)) {
 		t.Errorf("after five: until %v", l.until)

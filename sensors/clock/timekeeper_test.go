@@ -273,7 +273,7 @@ func TestSourcesConfirmWhatTheKernelDoesNot(t *testing.T) {
 	}
 	write(t, filepath.Join(rtc, "since_epoch"), "3600\n") // a Pi 5 without a battery
 	if c := w.query(now).quality(); c != Unsynced {
-		t.Errorf("the real-time clock begins anew, and the clock is %v", c)
+		t.Errorf("the real-time clock starts again, and the clock is %v", c)
 	}
 	mark := filepath.Join(w.run, "systemd/timesync/synchronized")
 	write(t, mark, "")

@@ -126,7 +126,7 @@ func TestWaitEdgesIsBoundedByItsBuffer(t *testing.T) {
 }
 
 // FuzzEvents: whatever the kernel writes ends in edges of the past or an error,
-// and the numbers add up also where they start anew.
+// and the numbers add up even if they start again.
 func FuzzEvents(f *testing.F) {
 	f.Add(uint32(0), event(1, 0, 1))
 	f.Add(uint32(math.MaxUint32), slices.Concat(event(2, -time.Hour, 0), event(1, time.Hour, 9)))

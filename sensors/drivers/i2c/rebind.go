@@ -30,7 +30,7 @@ func findAdapter(h *host.Host, bus string) (adapter, error) {
 	device := filepath.Dir(dir)
 	driver, err := filepath.EvalSymlinks(filepath.Join(device, "driver"))
 	if err != nil {
-		return adapter{}, fmt.Errorf("%s has no driver that could be bound anew: %w", device, err)
+		return adapter{}, fmt.Errorf("%s has no driver that could be bound again: %w", device, err)
 	}
 	return adapter{device, driver}, nil
 }

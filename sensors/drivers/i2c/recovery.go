@@ -165,10 +165,10 @@ func (b *sharedBus) recordFailure(ctx context.Context, why error) {
 func (b *sharedBus) repair(round int) (did string, err error) {
 	b.mu.Lock()
 	// Every user fails at its next transfer, and then opens its part and the bus again.
-	b.markGoneLocked(fmt.Errorf("%v did not answer and is opened anew", b))
+	b.markGoneLocked(fmt.Errorf("%v did not answer and is opened again", b))
 	if round == 1 {
 		b.mu.Unlock()
-		return "opened anew", nil
+		return "opened again", nil
 	}
 	err = b.closeFileLocked() // first, because the kernel waits for it before it removes the adapter
 	b.mu.Unlock()

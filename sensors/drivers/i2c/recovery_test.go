@@ -242,7 +242,7 @@ func TestStuckBusIsReopenedThenItsAdapterIsRebound(t *testing.T) {
 		r.want(t,
 			"0s 1/0x38: 24",
 			"2s 1/0x38: i2c-1 0x38: timed out (is a part holding the bus low?)",
-			`5s fault {"bus":"i2c-1",`+timedOut+`,"tried":"opened anew"}`,
+			`5s fault {"bus":"i2c-1",`+timedOut+`,"tried":"opened again"}`,
 			`5s fault {"error":"i2c-1 0x38: timed out (is a part holding the bus low?)",`+
 				`"failures":3,"sensor":"1/0x38"}`,
 			"32s fe804000.i2c > /bus/platform/drivers/i2c-bcm2835/unbind, 0 open",

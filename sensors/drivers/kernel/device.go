@@ -90,7 +90,7 @@ func (d *Device) Check() error {
 		return err
 	}
 	if !os.SameFile(is, held) {
-		return fmt.Errorf("%s %s: was taken away and is opened anew", d.list.Kind, d.Name)
+		return fmt.Errorf("%s %s: was removed and is opened again", d.list.Kind, d.Name)
 	}
 	return nil
 }
