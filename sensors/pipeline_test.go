@@ -28,7 +28,7 @@ func freezer(every time.Duration, w Filter) Spec {
 		Name: "freezer", Every: every, Filter: w, Quantity: Quantity{Name: "q", Unit: "°C"}}}}
 }
 
-// said is the time of the wall clock.
+// wallTime returns the time of the wall clock.
 func wallTime(s clock.Stamp) time.Time { return time.UnixMilli(s.Unix) }
 
 // follow runs one sensor for less than a time, and returns its readings with the time since the start.

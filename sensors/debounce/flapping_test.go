@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// calmWatch has got its first level, off, at 1 s.
+// calmFilter has got its first level, off, at 1 s.
 func calmFilter(t *testing.T, w Filter) *Filter {
 	t.Helper()
 	w.Level(false, at(0))

@@ -32,7 +32,7 @@ func ina219Ops(bus, shunt, amps uint16) []i2ctest.IO {
 	return append(ops, check...)
 }
 
-// volt is a voltage in the bus register, with CNVR (8.6.3.2).
+// inaVolt is a voltage in the bus register, with CNVR (8.6.3.2).
 func inaVolt(v float64) uint16 { return uint16(math.Round(v/0.004))<<3 | 2 }
 
 // The part computes current = shunt*calibration/4096 (8.5.1): 100 mV are 10000

@@ -297,7 +297,7 @@ func (w *writer) commit(ctx context.Context, in <-chan received) {
 	w.batch, w.acks, w.bytes = w.batch[:0], w.acks[:0], 0
 }
 
-// lastCommit is how long a commit that is running when ctx is done may still take.
+// stopTimeout is how long a commit that is running when ctx is done may still take.
 const stopTimeout = 10 * time.Second
 
 // retry calls do until it succeeds or ctx is done. A call that is running when ctx is done has

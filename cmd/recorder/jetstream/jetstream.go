@@ -126,7 +126,7 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 func connect(ctx context.Context, o Options, password string) (*nats.Conn, error) {
 	options := nats.Options{Servers: o.Servers, Name: "holdfast-recorder " + o.Consumer, Timeout: timeout,
 		CustomDialer: dialer{ctx}, User: o.Username, Password: password, PingInterval: 10 * time.Second, MaxPingsOut: 2,
-		// Ignore asynchronous errors, such as a subject without permission: see handshake.
+		// Ignore asynchronous errors, such as a subject without permission: see open.
 		AsyncErrorCB: func(*nats.Conn, *nats.Subscription, error) {}}
 	var with []nats.Option
 	if o.TLS.CA != "" {

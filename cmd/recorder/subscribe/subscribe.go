@@ -351,7 +351,7 @@ func (c *Conn) Acknowledge(messages []Message) error {
 	return c.write(b)
 }
 
-// maxWrite is how long one write may take.
+// writeTimeout is how long one write may take.
 const writeTimeout = 30 * time.Second
 
 // write writes whole packets. After an error, such as a timeout, the connection is of no use.

@@ -95,8 +95,7 @@ func (p Pin) find(chips []Chip) (Place, error) {
 // errNoLine means that no chip has the pin.
 var errNoLine = errors.New("no such line")
 
-// on is the pin's offset on a chip: none, one, or several for a name that several
-// lines have.
+// offsetsOn returns the offsets of the pin on a chip: several if several lines have its name.
 func (p Pin) offsetsOn(c Chip) (offsets []int) {
 	switch p.form {
 	case onChip:
