@@ -42,66 +42,71 @@ func NewHardware() *Hardware { return driver.NewHardware() }
 
 // kinds has all kinds by their word after `kind:` in a configuration, with the part and its
 // datasheet. A word must never be used for another part: configurations in use have it.
-var kinds = withFamilies(sysfs.Kinds, map[string]Kind{
-	"ads1015": {New: newADS1015, Part: "TI ADS1015, of 12 bits: voltage, a transducer or a supervised loop",
+var kinds = withFamilies(sysfs.Kinds, []Kind{
+	{Word: "ads1015", New: newADS1015, Part: "TI ADS1015, of 12 bits: voltage, a transducer or a supervised loop",
 		Source: "SBAS473"},
-	"ads1115": {New: newADS1115, Part: "TI ADS1115, of 16 bits: voltage, a transducer or a supervised loop",
+	{Word: "ads1115", New: newADS1115, Part: "TI ADS1115, of 16 bits: voltage, a transducer or a supervised loop",
 		Source: "SBAS444"},
-	"aht10":  {New: newAHT10, Part: "Aosong AHT10: humidity and temperature", Source: "AHT10 Product manuals V1.1"},
-	"aht20":  {New: newAHT20, Part: "Aosong AHT20: humidity and temperature", Source: "AHT20 Product manuals V1.1"},
-	"bh1750": {New: newBH1750, Part: "Rohm BH1750FVI: illuminance", Source: "BH1750FVI Technical Note 11046EDT01"},
-	"bme280": {New: newBME280, Part: "Bosch BME280: humidity, temperature and pressure", Source: "BST-BME280-DS002"},
-	"bmp280": {New: newBMP280, Part: "Bosch BMP280: temperature and pressure", Source: "BST-BMP280-DS001"},
-	"bmp390": {New: newBMP390, Part: "Bosch BMP390 and BMP388: temperature and pressure",
+	{Word: "aht10", New: newAHT10, Part: "Aosong AHT10: humidity and temperature",
+		Source: "AHT10 Product manuals V1.1"},
+	{Word: "aht20", New: newAHT20, Part: "Aosong AHT20: humidity and temperature",
+		Source: "AHT20 Product manuals V1.1"},
+	{Word: "bh1750", New: newBH1750, Part: "Rohm BH1750FVI: illuminance",
+		Source: "BH1750FVI Technical Note 11046EDT01"},
+	{Word: "bme280", New: newBME280, Part: "Bosch BME280: humidity, temperature and pressure",
+		Source: "BST-BME280-DS002"},
+	{Word: "bmp280", New: newBMP280, Part: "Bosch BMP280: temperature and pressure", Source: "BST-BMP280-DS001"},
+	{Word: "bmp390", New: newBMP390, Part: "Bosch BMP390 and BMP388: temperature and pressure",
 		Source: "BST-BMP390-DS002, BST-BMP388-DS001"},
-	"contact": {New: newContact, Part: "a switch, a reed or a detector on a GPIO line", Source: "linux/gpio.h"},
-	"derived": {New: newDerived,
+	{Word: "contact", New: newContact, Part: "a switch, a reed or a detector on a GPIO line", Source: "linux/gpio.h"},
+	{Word: "derived", New: newDerived,
 		Part:   "no part: a difference, sum, dew point, absolute humidity or rate of other streams",
 		Source: "Sonntag 1990, WMO-No. 8 annex 4.B"},
-	"hdc302x": {New: newHDC302x, Part: "Texas Instruments HDC3020, HDC3021, HDC3022: humidity and temperature",
+	{Word: "hdc302x", New: newHDC302x, Part: "Texas Instruments HDC3020, HDC3021, HDC3022: humidity and temperature",
 		Source: "SNAS778D"},
-	"htu21d": {New: newHTU21D, Part: "TE HTU21D, Sensirion SHT20, SHT21, SHT25: humidity and temperature",
+	{Word: "htu21d", New: newHTU21D, Part: "TE HTU21D, Sensirion SHT20, SHT21, SHT25: humidity and temperature",
 		Source: "HPC199_5 HTU21D(F), SHT21 version 4"},
-	"ina219": {New: newINA219, Part: "TI INA219: voltage, current and power", Source: "SBOS448"},
-	"lines": {New: newLines,
+	{Word: "ina219", New: newINA219, Part: "TI INA219: voltage, current and power", Source: "SBOS448"},
+	{Word: "lines", New: newLines,
 		Part: "anything that writes lines: into a named pipe, or as a command that is kept running or run again " +
 			"and again",
 		Source: "contract"},
-	"lm75": {New: newLM75, Part: "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature",
+	{Word: "lm75", New: newLM75, Part: "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature",
 		Source: "SNOS808"},
-	"mcp23017": {New: newMCP23017, Part: "Microchip MCP23017: a contact on one of its 16 pins", Source: "DS20001952C"},
-	"mcp9808":  {New: newMCP9808, Part: "Microchip MCP9808: temperature", Source: "DS25095"},
-	"modbus": {New: newModbus, Part: "registers of a meter or another field instrument, by Modbus RTU or TCP",
+	{Word: "mcp23017", New: newMCP23017, Part: "Microchip MCP23017: a contact on one of its 16 pins",
+		Source: "DS20001952C"},
+	{Word: "mcp9808", New: newMCP9808, Part: "Microchip MCP9808: temperature", Source: "DS25095"},
+	{Word: "modbus", New: newModbus, Part: "registers of a meter or another field instrument, by Modbus RTU or TCP",
 		Source: "Modbus Application Protocol V1.1b3, Modbus over Serial Line V1.02"},
-	"pcf8574": {New: newPCF8574, Part: "NXP and TI PCF8574, PCF8574A: a contact on one of its 8 pins",
+	{Word: "pcf8574", New: newPCF8574, Part: "NXP and TI PCF8574, PCF8574A: a contact on one of its 8 pins",
 		Source: "SCPS068K"},
-	"pulse": {New: newPulse, Part: "a rain gauge or a meter: pulses on a GPIO line", Source: "linux/gpio.h"},
-	"scd4x": {New: newSCD4x, Part: "Sensirion SCD40 and SCD41: carbon dioxide, temperature and humidity",
+	{Word: "pulse", New: newPulse, Part: "a rain gauge or a meter: pulses on a GPIO line", Source: "linux/gpio.h"},
+	{Word: "scd4x", New: newSCD4x, Part: "Sensirion SCD40 and SCD41: carbon dioxide, temperature and humidity",
 		Source: "SCD4x datasheet 1.3"},
-	"sgp30": {New: newSGP30, Part: "Sensirion SGP30: air quality, as equivalent carbon dioxide and TVOC",
+	{Word: "sgp30", New: newSGP30, Part: "Sensirion SGP30: air quality, as equivalent carbon dioxide and TVOC",
 		Source: "SGP30 0.92"},
-	"sgp40": {New: newSGP40, Part: "Sensirion SGP40: volatile organic compounds, as its raw signal",
+	{Word: "sgp40", New: newSGP40, Part: "Sensirion SGP40: volatile organic compounds, as its raw signal",
 		Source: "SGP40 1.1"},
-	"sht3x": {New: newSHT3x, Part: "Sensirion SHT30, SHT31, SHT35: humidity and temperature",
+	{Word: "sht3x", New: newSHT3x, Part: "Sensirion SHT30, SHT31, SHT35: humidity and temperature",
 		Source: "SHT3x-DIS version 7"},
-	"sht4x": {New: newSHT4x, Part: "Sensirion SHT40, SHT41, SHT45: humidity and temperature",
+	{Word: "sht4x", New: newSHT4x, Part: "Sensirion SHT40, SHT41, SHT45: humidity and temperature",
 		Source: "SHT4x version 7.1"},
-	"si7021":    {New: newSi7021, Part: "Silicon Labs Si7021: humidity and temperature", Source: "Si7021-A20"},
-	"simulated": {New: newSimulated, Part: "nothing: for tests, demos and load", Source: "contract"},
-	"tmp102":    {New: newTMP102, Part: "TI TMP102 and TMP112: temperature", Source: "SBOS397"},
-	"veml7700":  {New: newVEML7700, Part: "Vishay VEML7700: illuminance", Source: "84286 revision 1.7, 84323"},
+	{Word: "si7021", New: newSi7021, Part: "Silicon Labs Si7021: humidity and temperature", Source: "Si7021-A20"},
+	{Word: "simulated", New: newSimulated, Part: "nothing: for tests, demos and load", Source: "contract"},
+	{Word: "tmp102", New: newTMP102, Part: "TI TMP102 and TMP112: temperature", Source: "SBOS397"},
+	{Word: "veml7700", New: newVEML7700, Part: "Vishay VEML7700: illuminance", Source: "84286 revision 1.7, 84323"},
 })
 
 // withFamilies merges tables. It panics if two of them have the same word, because that is a
 // mistake in the program.
-func withFamilies(tables ...map[string]Kind) map[string]Kind {
+func withFamilies(tables ...[]Kind) map[string]Kind {
 	all := map[string]Kind{}
 	for _, table := range tables {
-		for word, kind := range table {
-			if _, twice := all[word]; twice {
-				panic("two kinds of sensors are called " + word)
+		for _, kind := range table {
+			if _, twice := all[kind.Word]; twice {
+				panic("two kinds of sensors are called " + kind.Word)
 			}
-			all[word] = kind
+			all[kind.Word] = kind
 		}
 	}
 	return all

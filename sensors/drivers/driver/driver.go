@@ -14,6 +14,7 @@ import (
 // A Kind is one entry in the table of kinds. docs/sensors.md is generated from it, from the keys
 // and comments of its options, and from their defaults.
 type Kind struct {
+	Word   string         // after `kind:` in a configuration
 	New    func() Options // returns the default options
 	Part   string         // the parts that it reads, by their makers' names
 	Source string         // the datasheet or specification that the driver follows
