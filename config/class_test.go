@@ -37,6 +37,30 @@ func TestMeterClassesAreAccepted(t *testing.T) {
 	}
 }
 
+// A quantity without a class gets the one of its name, but none that would cost it its unit or
+// its statistics.
+func TestAQuantityHasTheClassOfItsName(t *testing.T) {
+	const wave = "kind: simulated, wave: {mean: 1, swing: 1, period: 1h, "
+	for stanza, want := range map[string]string{
+		wave + `quantity: humidity, unit: "%"}`:                           "humidity",
+		wave + `quantity: humidity, unit: "%"}, class: moisture`:          "moisture",
+		wave + `quantity: humidity, unit: "%"}, class: ""`:                "",
+		wave + `quantity: humidity, unit: g}`:                             "",
+		wave + `quantity: energy, unit: kWh}`:                             "",
+		wave + `quantity: level, unit: "%"}`:                              "",
+		`kind: lines, file: /run/t, quantity: temperature, unit: °C`:      "temperature",
+		`kind: lines, file: /run/t, quantity: power, states: [off, "on"]`: "",
+		`kind: simulated, counter: {}`:                                    "",
+	} {
+		cfg, err := Parse("f", []byte("client_id: c\nmqtt: {server: mqtt://b}\nsensors: {s: {"+stanza+"}}"))
+		if err != nil {
+			t.Errorf("%s: %v", stanza, err)
+		} else if got := cfg.Uplink.Streams[0].Class; got != want {
+			t.Errorf("%s: got the class %q, want %q", stanza, got, want)
+		}
+	}
+}
+
 func TestClassErrorHasItsPosition(t *testing.T) {
 	cfg, err := Parse("f", []byte(`client_id: c
 mqtt: {server: mqtt://b}

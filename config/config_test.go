@@ -142,7 +142,7 @@ sensors:
 			SyncEvery: 250 * time.Millisecond, ClientID: "store-12"}},
 		{"topics", up.Topics, payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
 		{"clock", got.Clock, clock.TrustAlways},
-		{"streams", streams, []string{"room_temperature room temperature routine", "hum room  routine",
+		{"streams", streams, []string{"room_temperature room temperature routine", "hum room humidity routine",
 			"gate door garage alarm", "tank probe volume routine"}},
 		{"room", got.Sensors[0].Options, &room{I2C: "1", Address: 0x76}},
 		{"gate", got.Sensors[1].Options, &door{GPIO: "4", Class: "garage", Debounce: 20 * time.Millisecond}},

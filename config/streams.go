@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 )
 
 // A maker is the sensor of a stream.
@@ -80,12 +82,18 @@ func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity
 }
 
 // class sets the class of the only quantity. A kind with several quantities and an option
-// of that name uses the option itself.
+// of that name uses the option itself. A quantity without a class gets the class of its name:
+// a simulated humidity in % is a humidity. `class: ""` prevents that.
 func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
 	// Several quantities cannot share a class, because each has another unit.
 	path += ".class"
 	switch {
-	case !r.has(path), r.bad[path]:
+	case !r.has(path):
+		*qs = slices.Clone(*qs) // the kind's own list may be everybody's
+		for i, q := range *qs {
+			(*qs)[i].Class = cmp.Or(q.Class, homeassistant.ClassByName(q))
+		}
+	case r.bad[path]:
 	case len(*qs) != 1 && hasKey(opts, "class"):
 	case len(*qs) != 1:
 		r.failKey(path, "a %s measures %d quantities, which have their own classes", s.Kind, len(*qs))

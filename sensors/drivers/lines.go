@@ -27,7 +27,7 @@ type linesOptions struct {
 	Quantity string `yaml:"quantity"`
 	// as Home Assistant writes it
 	Unit string `yaml:"unit"`
-	// Home Assistant's device class
+	// Home Assistant's device class; without it the quantity, if that is a class with this unit
 	Class string `yaml:"class"`
 	// the words for the values 0, 1, ...: [closed, open]
 	States []string `yaml:"states"`

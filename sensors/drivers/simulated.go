@@ -23,7 +23,7 @@ type simulatedOptions struct {
 	Counter *struct{} `yaml:"counter"`
 	// {every: 20}: one read in twenty is an error
 	Fail *fail `yaml:"fail"`
-	// Home Assistant's device class
+	// Home Assistant's device class; without it the quantity, if that is a class with this unit
 	Class string `yaml:"class"`
 }
 

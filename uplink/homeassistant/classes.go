@@ -154,6 +154,17 @@ func numericProblem(s sensors.Stream) string {
 		s.Unit)
 }
 
+// ClassByName returns the name of a quantity of numbers if Home Assistant has a class of
+// that name that takes its unit and keeps statistics of it, otherwise "".
+func ClassByName(q sensors.Quantity) string {
+	named := sensors.Stream{Quantity: q}
+	named.Class = q.Name
+	if len(q.States) > 0 || numericProblem(named) != "" || stateClassOf(q.Name, q.Total) == "" {
+		return ""
+	}
+	return q.Name
+}
+
 // oneMicro replaces the Greek letter mu by the micro sign, as the table has it:
 // Home Assistant accepts both, and they look the same to who writes a unit.
 func oneMicro(unit string) string { return strings.ReplaceAll(unit, "\u03bc", "\u00b5") }
