@@ -16,7 +16,7 @@ type Contents struct {
 	Routine  int   // routine readings that wait
 	Rejected int   // readings and events that were rejected
 	Gaps     []Gap // not delivered yet
-	Damaged  int   // blocks that fail their checksums
+	Damaged  int   // blocks that fail their checksums, and lists of gaps that cannot be read
 	Bytes    int64 // of blocks and rejected items
 	File     int64 // size of the file in bytes
 
@@ -137,7 +137,8 @@ func (s *snapshot) readRejects(c *Contents) error {
 	})
 }
 
-// meta reads the cursors, the gaps, the client ID and the timeline.
+// meta reads the cursors, the gaps, the client ID and the timeline. It counts damaged gaps
+// and skips them.
 func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 	err = s.file.Each(string(bucketMeta), nil, func(key, value []byte) (bool, error) {
 		for p, name := range bucketLanes {
@@ -146,8 +147,11 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 			}
 		}
 		if isGapsKey(key) {
-			var list []Gap
-			list, err = decodeGaps(value)
+			list, err := decodeGaps(value)
+			if err != nil {
+				c.Damaged++
+				return true, nil
+			}
 			c.Gaps = append(c.Gaps, list...)
 		}
 		if string(key) == string(keyOwner) {
@@ -156,7 +160,7 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 		if string(key) == string(keyClock) {
 			s.boots = decodeClock(value)
 		}
-		return true, err
+		return true, nil
 	})
 	return cursors, err
 }

@@ -61,7 +61,7 @@ func readOwner(path string) (owner string, waits bool, err error) {
 	var c Contents
 	s := snapshot{file: p}
 	cursors, err := s.meta(&c)
-	waits = len(c.Gaps) > 0
+	waits = len(c.Gaps)+c.Damaged > 0
 	for p, from := range cursors {
 		err = cmp.Or(err, s.file.Each(string(bucketLanes[p]), key(from), func(_, _ []byte) (bool, error) {
 			waits = true

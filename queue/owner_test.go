@@ -514,3 +514,41 @@ func TestAnAdoptedGapThatWasRejectedIsAGapAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestDamagedGapsStopNoStart: their value has no checksum, and one wrong byte makes it no
+// JSON, in a file of our own and in one to adopt.
+func TestDamagedGapsStopNoStart(t *testing.T) {
+	for _, id := range []string{"porch", "cellar"} {
+		path := queuePath(t)
+		waiting(t, path, "porch")
+		damageGaps(t, path)
+		if c, err := Inspect(path, nil); err != nil || c.Damaged != 1 || c.Routine != 3000 {
+			t.Errorf("%+v, %v", c, err)
+		}
+		h := startAs(t, path, id)
+		if id == "cellar" {
+			if _, err := h.Adopt("porch"); err != nil {
+				t.Error(err)
+			}
+		}
+		var r recorder
+		r.take(h.all(t))
+		if len(r.seen["room"]) != 3000 {
+			t.Errorf("%d of 3000 readings", len(r.seen["room"]))
+		}
+		h.end()
+	}
+}
+
+// damageGaps changes a byte of the gaps in a file.
+func damageGaps(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	gaps := []byte(`[{"stream":`)
+	if err != nil || !bytes.Contains(data, gaps) {
+		t.Fatal("no gaps in the file: ", err)
+	}
+	if err := os.WriteFile(path, bytes.ReplaceAll(data, gaps, []byte(`[{"stream"~`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
