@@ -61,7 +61,7 @@ func TestADS1115HasEightInputsAndSixRanges(t *testing.T) {
 }
 
 // A probe of 0.5 V when empty and 3 V when full: 100/2.5 % a volt, less 20 %.
-func TestTransducerIsMeasuredInItsOwnUnit(t *testing.T) {
+func TestTransducerHasItsOwnUnit(t *testing.T) {
 	o := adsAt("A1")
 	o.Scale, o.Offset, o.Quantity, o.Unit = 40, -20, "level", "%"
 	measures(t, o, adsOps(0xd383, 14000), "level", 50) // 1.75 V
@@ -95,14 +95,14 @@ func TestADS1115OptionsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestInputsOfOneConverterAreSensorsOfTheirOwn(t *testing.T) {
+func TestInputsOfOneConverterAreSeparateSensors(t *testing.T) {
 	a, b := adsAt("A0").Claims(), adsAt("A1").Claims()
 	if !slices.Equal(a, []string{"i2c-1 0x48 A0"}) || slices.Equal(a, b) {
 		t.Error(a, b)
 	}
 }
 
-func TestADS1115ResultThatCannotBeTrueIsRefused(t *testing.T) {
+func TestADS1115ImpossibleResultIsRejected(t *testing.T) {
 	at := func(n int, r ...byte) []i2ctest.IO {
 		ops := adsOps(0xc383, 0x4000)
 		ops[n].R = r
@@ -136,7 +136,7 @@ func TestADS1115ConversionTimeoutIsShort(t *testing.T) {
 	})
 }
 
-func TestADS1115FailsWhereTheBusDoes(t *testing.T) {
+func TestADS1115FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, adsAt("A0"), adsOps(0xc383, 0x4000), "i2c-1 0x48")
 	survivesDeadBus(t, adsAt("A0"), adsOps(0xc383, 0x4000), time.Second)
 }

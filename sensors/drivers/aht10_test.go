@@ -43,7 +43,7 @@ func TestAHT10ConversionIsAwaited(t *testing.T) {
 	readsClimate(t, newAHT10(), ops, 50, 25)
 }
 
-func TestAHT10ReplyThatCannotBeTrueIsRefused(t *testing.T) {
+func TestAHT10ImpossibleReplyIsRejected(t *testing.T) {
 	uncalibrated := aht10Reply(0x80000, 0x60000)
 	uncalibrated[0] = 0x10
 	for want, reply := range map[string][]byte{
@@ -62,7 +62,7 @@ func TestAHT10ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 	}
 }
 
-func TestAHT10ThatIsNotCalibratedIsRefused(t *testing.T) {
+func TestUncalibratedAHT10IsRejected(t *testing.T) {
 	ops := aht10Ops(nil)
 	ops[2].R = []byte{0x10, 0, 0, 0, 0, 0}
 	failsWith(t, newAHT10(), ops, "i2c-1 0x38: lost its calibration")

@@ -40,7 +40,7 @@ func TestAHT20MeasuresAsItsDatasheetSays(t *testing.T) {
 	readsClimate(t, newAHT20(), aht20Ops(aht20Reply(0xfffff, 0x0cccd)), 100, -40)
 }
 
-func TestAHT20IsCalibratedWhereItIsNot(t *testing.T) {
+func TestUncalibratedAHT20IsCalibrated(t *testing.T) {
 	ops := aht20Ops(aht20Reply(0x80000, 0x60000))
 	ops[1].R = []byte{0x10}
 	ops = slices.Insert(ops, 2, i2ctest.IO{Addr: 0x38, W: []byte{0xbe, 0x08, 0x00}})
@@ -56,7 +56,7 @@ func TestAHT20ConversionIsAwaited(t *testing.T) {
 	readsClimate(t, newAHT20(), ops, 50, 25)
 }
 
-func TestAHT20ReplyThatCannotBeTrueIsRefused(t *testing.T) {
+func TestAHT20ImpossibleReplyIsRejected(t *testing.T) {
 	uncalibrated := aht20Reply(0x80000, 0x60000)
 	uncalibrated[0] = 0x10
 	uncalibrated[6] = i2c.CRC8(0xff, uncalibrated[:6])

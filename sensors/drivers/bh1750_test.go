@@ -61,7 +61,7 @@ func TestBH1750DistinguishesDarknessFromALowBus(t *testing.T) {
 	})
 }
 
-func TestBH1750FailsWhereTheBusDoes(t *testing.T) {
+func TestBH1750FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newBH1750(), bh1750Ops(0x83, 0x90), "i2c-1 0x23")
 	for alive := range len(bh1750Ops()) {
 		for _, b := range []byte{0x00, 0xff} { // all others are a measurement

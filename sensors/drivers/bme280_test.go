@@ -73,7 +73,7 @@ func with(at int, bytes ...byte) []byte {
 	return data
 }
 
-func TestBME280DataThatIsNoMeasurementIsRefused(t *testing.T) {
+func TestBME280InvalidDataIsRejected(t *testing.T) {
 	for name, c := range map[string]struct {
 		data []byte
 		want string
@@ -98,7 +98,7 @@ func TestBME280DataThatIsNoMeasurementIsRefused(t *testing.T) {
 }
 
 // A part that does not receive the command has the data of the last measurement.
-func TestBME280ThatHasNotMeasuredIsRefused(t *testing.T) {
+func TestBME280WithoutAMeasurementIsRejected(t *testing.T) {
 	for want, regs := range map[string][]byte{
 		"has lost its settings (0x00 0x00":               {0, 0, 0},
 		"has lost its settings (0x00 0x24":               {0x00, 0, 0x24},
@@ -142,7 +142,7 @@ func TestOtherPartAtItsAddressIsNamed(t *testing.T) {
 	}
 }
 
-func TestBME280CalibrationOfADeadBusIsRefused(t *testing.T) {
+func TestBME280CalibrationOfADeadBusIsRejected(t *testing.T) {
 	for _, at := range []int{5, 6} {
 		for _, dead := range []byte{0x00, 0xff} {
 			synctest.Test(t, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestBME280TimesOutOnASilentBus(t *testing.T) {
 	}
 }
 
-func TestBME280FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
+func TestBME280FailsAtEachTransfer(t *testing.T) {
 	for n := range len(bmeOps(0x60, bmxRaw)) {
 		synctest.Test(t, func(t *testing.T) {
 			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: bmeOps(0x60, bmxRaw), DontPanic: true}, n, syscall.EREMOTEIO)

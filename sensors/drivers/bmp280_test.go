@@ -44,7 +44,7 @@ func TestBMP280MeasuresAsItsDatasheetSays(t *testing.T) {
 	}
 }
 
-func TestBMP280DataThatIsNoMeasurementIsRefused(t *testing.T) {
+func TestBMP280InvalidDataIsRejected(t *testing.T) {
 	for want, data := range map[string][]byte{
 		"nothing was measured": {0x80, 0, 0, 0x80, 0, 0},
 		"reads only 0xff":      slices.Repeat([]byte{0xff}, 6),
@@ -73,7 +73,7 @@ func TestBME280ConfiguredAsBMP280IsReported(t *testing.T) {
 	}
 }
 
-func TestBMP280FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
+func TestBMP280FailsAtEachTransfer(t *testing.T) {
 	for n := range len(bmpOps(0x58, nil)) {
 		synctest.Test(t, func(t *testing.T) {
 			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: bmpOps(0x58, bmxRaw[:6]), DontPanic: true}, n,

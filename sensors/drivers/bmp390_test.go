@@ -53,7 +53,7 @@ func bmp3Digits(press, temp int64) (celsius, hPa float64) {
 	return float64(fine) / 65536, float64(uint64(sum)*25>>40) / 10000
 }
 
-func TestBMP390AgreesWithBoschsFormulasInWholeNumbers(t *testing.T) {
+func TestBMP390MatchesTheIntegerFormulas(t *testing.T) {
 	c := bmp3CalibrationOf(bmp3NVM)
 	for press := int64(5_200_000); press < 7_600_000; press += 311_111 {
 		for temp := int64(7_200_000); temp < 9_600_000; temp += 277_777 {
@@ -94,7 +94,7 @@ func TestBMP390WaitsForItsMeasurement(t *testing.T) {
 	refuses(t, newBMP390(), slow, "i2c-1 0x76: still measuring after 26 ms (status 0x10, mode 0x10")
 }
 
-func TestBMP390RefusesWhatIsNoMeasurement(t *testing.T) {
+func TestBMP390RejectsInvalidData(t *testing.T) {
 	refuses(t, newBMP390(), bmp3Ops(0x58, bmp3Raw), "i2c-1 0x76: this is not a BMP390 or BMP388: chip id 0x58")
 	reset := [6]byte{0x00, 0x00, 0x80, 0x00, 0x00, 0x80}
 	refuses(t, newBMP390(), bmp3Ops(0x60, reset), "i2c-1 0x76: ")
@@ -108,7 +108,7 @@ func TestBMP390RefusesWhatIsNoMeasurement(t *testing.T) {
 	refuses(t, newBMP390(), ops, "i2c-1 0x76: has lost its settings (0x00 0x02")
 }
 
-func TestBMP390FailsWhereTheBusDoes(t *testing.T) {
+func TestBMP390FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newBMP390(), bmp3Ops(0x60, bmp3Raw), "i2c-1 0x76")
 	survivesDeadBus(t, newBMP390(), bmp3Ops(0x60, bmp3Raw), time.Second)
 }

@@ -195,7 +195,7 @@ func TestLateEdgesKeepTheirTimes(t *testing.T) {
 	})
 }
 
-func TestContactSeesAChangeWhoseEdgeWasLost(t *testing.T) {
+func TestContactDetectsAChangeWhoseEdgeWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		s := settled(t, w, doorOptions())

@@ -49,7 +49,7 @@ func TestHTU21DBeyondItsRangeIsRefused(t *testing.T) {
 }
 
 // 0xbf: 11 bits (0x81) and the heater (0x04) beside the reserved bits (0x3a).
-func TestHTU21DIsSetToItsFinestAndColdest(t *testing.T) {
+func TestHTU21DSettings(t *testing.T) {
 	ops := htuOps(0x40, 0xbf, 0x683a, 0x4e85)
 	ops = slices.Insert(ops, 2, i2ctest.IO{Addr: 0x40, W: []byte{0xe6, 0x3a}})
 	readsClimate(t, newHTU21D(), ops, 32.34, 24.69)

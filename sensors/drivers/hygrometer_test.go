@@ -74,7 +74,7 @@ func failsWith(t *testing.T, o Options, ops []i2ctest.IO, want string) {
 	})
 }
 
-func TestHygrometersFailWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
+func TestHygrometersFailAtEachTransfer(t *testing.T) {
 	eachHygrometer(t, func(t *testing.T, kind string, ops []i2ctest.IO) {
 		want := fmt.Sprintf("i2c-1 0x%02x: no acknowledge", ops[0].Addr)
 		for n := range ops {

@@ -83,7 +83,7 @@ func TestINA219OptionsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestINA219MeasurementThatCannotBeTrueIsRefused(t *testing.T) {
+func TestINA219ImpossibleMeasurementIsRejected(t *testing.T) {
 	dipped := ina219Ops(inaVolt(12), 10000, 0)
 	dipped[9].R, dipped[10].R = []byte{0x39, 0x9f}, []byte{0, 0} // as power-up makes it
 	for want, ops := range map[string][]i2ctest.IO{
@@ -166,7 +166,7 @@ func TestINA219ReadsEachMeasurementOnce(t *testing.T) {
 	}
 }
 
-func TestINA219FailsWhereTheBusDoes(t *testing.T) {
+func TestINA219FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newINA219(), ina219Ops(inaVolt(12), 10000, 10239), "i2c-1 0x40")
 	survivesDeadBus(t, newINA219(), ina219Ops(inaVolt(12), 10000, 10239), time.Second)
 }

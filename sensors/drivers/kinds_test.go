@@ -51,7 +51,7 @@ func TestHardwareOpensEveryKind(t *testing.T) {
 }
 
 // A reload compares options: a sensor with equal options keeps running.
-func TestTheSameOptionsAreEqual(t *testing.T) {
+func TestSameOptionsAreEqual(t *testing.T) {
 	for word, kind := range kinds {
 		if !reflect.DeepEqual(kind.New(), kind.New()) {
 			t.Errorf("%s: two options without a difference are not equal", word)

@@ -34,7 +34,7 @@ func TestLinesOptionsSayWhatIsWrong(t *testing.T) {
 }
 
 // A command with every is paced and measures once for each read; without, it is kept running.
-func TestACommandWithEveryIsRunForEachMeasurement(t *testing.T) {
+func TestCommandWithEveryRunsForEachMeasurement(t *testing.T) {
 	o := &linesOptions{MaxPerSecond: 10, Command: []string{"/bin/echo", "4"}, Every: 30 * time.Second}
 	if p := o.Check(); p != nil || o.Pace() != 30*time.Second || !o.RunsCommand() {
 		t.Error(p, o.Pace())

@@ -87,7 +87,7 @@ func TestLM75WithImpossibleRegistersIsRejected(t *testing.T) {
 	refuses(t, o, ops, "i2c-1 0x48: this part has no choice of resolution")
 }
 
-func TestLM75FailsWhereTheBusDoes(t *testing.T) {
+func TestLM75FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newLM75(), lm75Ops(0x08, 0x19, 0), "i2c-1 0x48")
 	survivesDeadBus(t, newLM75(), lm75Ops(0x08, 0x19, 0), time.Second)
 }

@@ -97,9 +97,9 @@ func (x *mcpChip) set(reg int, value byte) {
 	x.regs[reg] = value
 }
 
-// TestPinsOfOnePartLeaveEachOtherAlone opens 16 sensors at once: between reading
+// TestPinsOfOnePartAreIndependent opens 16 sensors at once: between reading
 // and writing a register nobody else writes it.
-func TestPinsOfOnePartLeaveEachOtherAlone(t *testing.T) {
+func TestPinsOfOnePartAreIndependent(t *testing.T) {
 	x := newMCPChip()
 	x.regs[0x00], x.regs[0x02], x.regs[0x0c] = 0x00, 0xff, 0x00
 	h := wired(x)
@@ -188,7 +188,7 @@ func TestMCP23017DoesNotWriteToOtherParts(t *testing.T) {
 	}
 }
 
-func TestMCP23017FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
+func TestMCP23017FailsAtEachTransfer(t *testing.T) {
 	for n := range len(mcpOps(8, 8)) {
 		synctest.Test(t, func(t *testing.T) {
 			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: mcpOps(8, 8), DontPanic: true}, n, syscall.EREMOTEIO)

@@ -48,7 +48,7 @@ func TestMCP9808WithOtherIDsIsRejected(t *testing.T) {
 	}
 }
 
-func TestMCP9808FailsWhereTheBusDoes(t *testing.T) {
+func TestMCP9808FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newMCP9808(), mcp9808Ops(0xc1, 0x94), "i2c-1 0x18")
 	survivesDeadBus(t, newMCP9808(), mcp9808Ops(0xc1, 0x94), time.Second)
 }

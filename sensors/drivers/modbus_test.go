@@ -105,7 +105,7 @@ func TestTwoInstrumentsShareALine(t *testing.T) {
 	}
 }
 
-func TestAModbusBusHasItsNameAndSettings(t *testing.T) {
+func TestModbusBusHasItsNameAndSettings(t *testing.T) {
 	o := newModbus().(*modbusOptions)
 	o.Device = "/dev/serial/../ttyUSB0"
 	if bus, settings := o.Shares(); bus != "/dev/ttyUSB0" || settings != "serial: 9600 8N1, timeout: 1s" {

@@ -71,7 +71,7 @@ func TestPCF8574DistinguishesLowPinsFromALowBus(t *testing.T) {
 	})
 }
 
-func TestPCF8574FailsWhereTheBusDoes(t *testing.T) {
+func TestPCF8574FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, pinP3(), pcfOps(0xff), "i2c-1 0x20")
 	synctest.Test(t, func(t *testing.T) {
 		bus := i2cfake.FailAt(&i2ctest.Playback{Ops: pcfOps(0xff, 0xf7), DontPanic: true}, 2, syscall.EREMOTEIO)

@@ -81,7 +81,7 @@ func every(d time.Duration, n int) (edges []time.Time) {
 }
 
 // A meter of 10000 pulses a kWh that is configured in MWh.
-func TestASmallPulseIsCounted(t *testing.T) {
+func TestSmallPulseIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := rainOptions()
 		o.PerPulse, o.Quantity, o.Unit, o.Class = 1e-7, "energy", "MWh", "energy"

@@ -115,7 +115,7 @@ func TestSCD4xOptionsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestSCD4xReplyThatCannotBeTrueIsRefused(t *testing.T) {
+func TestSCD4xImpossibleReplyIsRejected(t *testing.T) {
 	corrupt := slices.Clone(scd4xReply)
 	corrupt[4] ^= 1
 	for want, reply := range map[string][]byte{
@@ -192,7 +192,7 @@ func TestSCD4xThatRepeatsAnOldMeasurementIsRefused(t *testing.T) {
 	}
 }
 
-func TestSCD4xFailsWhereTheBusDoes(t *testing.T) {
+func TestSCD4xFailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newSCD4x(), scd4xOps(scd4xReply), "i2c-1 0x62", 0)
 	survivesDeadBus(t, newSCD4x(), scd4xOps(scd4xReply), 8*time.Second)
 }

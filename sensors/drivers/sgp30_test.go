@@ -66,7 +66,7 @@ func TestSGP30RefusesOtherPartsAndWrongChecksums(t *testing.T) {
 	refuses(t, newSGP30(), sgp30Ops([]byte{0x01, 0x90, 0x4d, 0x00, 0x00, 0x81}), "i2c-1 0x58: wrong checksum 0x4d")
 }
 
-func TestSGP30FailsWhereTheBusDoes(t *testing.T) {
+func TestSGP30FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newSGP30(), sgp30Ops(sgp30Fixed), "i2c-1 0x58")
 	survivesDeadBus(t, newSGP30(), sgp30Ops(sgp30Fixed), time.Second)
 }

@@ -37,7 +37,7 @@ func TestSGP40ThatFailsItsTestIsRefused(t *testing.T) {
 	refuses(t, newSGP40(), sgp40Ops(0xd400, i2c.EncodeWords(0xff, 0xffff)...), "i2c-1 0x59: voc_raw 65535")
 }
 
-func TestSGP40FailsWhereTheBusDoes(t *testing.T) {
+func TestSGP40FailsAtEachTransfer(t *testing.T) {
 	ops := sgp40Ops(0xd400, i2c.EncodeWords(0xff, 30000)...)
 	failsAnywhere(t, newSGP40(), ops, "i2c-1 0x59")
 	survivesDeadBus(t, newSGP40(), ops, time.Second)

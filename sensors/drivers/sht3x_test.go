@@ -117,7 +117,7 @@ func TestSHT3xIsHeatedWhenItIsWet(t *testing.T) {
 
 // The heater is switched off when the agent stops in the middle, and when it could not be
 // switched on for certain.
-func TestTheHeaterOfAnSHT3xIsAlwaysSwitchedOff(t *testing.T) {
+func TestSHT3xHeaterIsAlwaysSwitchedOff(t *testing.T) {
 	for _, fails := range []int{-1, 6} { // the transfer that switches it on
 		synctest.Test(t, func(t *testing.T) {
 			o, part := heatedSHT3x(slices.Concat(wetReading, heating)...)
@@ -145,7 +145,7 @@ func TestTheHeaterOfAnSHT3xIsAlwaysSwitchedOff(t *testing.T) {
 	}
 }
 
-func TestTheHeaterOfAnSHT3xIsBounded(t *testing.T) {
+func TestSHT3xHeaterOptionIsBounded(t *testing.T) {
 	o, _ := heatedSHT3x()
 	o.Heater = 9 * time.Minute
 	if p := o.Check(); len(p) != 1 || p[0].Key != "heater" {

@@ -31,7 +31,7 @@ func next(t testing.TB, s sensors.Sensor) sensors.Sample {
 	return got[0]
 }
 
-func TestWaveIsASineFromItsOpening(t *testing.T) {
+func TestWaveIsASine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openSimulated(t, &simulatedOptions{Wave: &wave{"humidity", "%", 45, 10, time.Hour}})
 		for _, want := range []float64{45, 50, 53.66, 55, 53.66, 50, 45, 40, 36.34, 35} { // each 1/12 of a period
@@ -115,7 +115,7 @@ func TestOnlyStepsPaceThemselves(t *testing.T) {
 	}
 }
 
-func TestALargeWaveIsANumber(t *testing.T) {
+func TestLargeWaveIsFinite(t *testing.T) {
 	for _, mean := range []float64{1e307, 9007199254740991, 1431649.72} {
 		s := openSimulated(t, &simulatedOptions{Wave: &wave{"energy", "kWh", mean, 0, time.Hour}})
 		if got := next(t, s).Value; got != mean {

@@ -40,7 +40,7 @@ func TestTMP102WithOtherSettingsIsRejected(t *testing.T) {
 	refuses(t, newTMP102(), dipped, "i2c-1 0x48: settings read 0x6080, not 0x6880")
 }
 
-func TestTMP102FailsWhereTheBusDoes(t *testing.T) {
+func TestTMP102FailsAtEachTransfer(t *testing.T) {
 	failsAnywhere(t, newTMP102(), tmp102Ops(0x19, 0), "i2c-1 0x48")
 	survivesDeadBus(t, newTMP102(), tmp102Ops(0x19, 0), time.Second)
 }

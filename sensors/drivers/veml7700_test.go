@@ -71,7 +71,7 @@ func TestVEML7700RejectsImpossibleCounts(t *testing.T) {
 	refuses(t, newVEML7700(), ops, "i2c-1 0x10: settings read 0x0001, not 0x1000")
 }
 
-func TestVEML7700FailsWhereTheBusDoes(t *testing.T) {
+func TestVEML7700FailsAtEachTransfer(t *testing.T) {
 	for _, ops := range [][]i2ctest.IO{
 		vemlOps([2]uint16{vemlMiddleConfig, 1000}),
 		vemlOps([2]uint16{vemlMiddleConfig, 0}, [2]uint16{vemlDimConfig, 0}),

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-func TestANameTwiceOnOneChipIsNotGuessed(t *testing.T) {
+func TestDuplicateLineNameIsAnError(t *testing.T) {
 	c := Chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711",
 		lines(58, map[int]string{3: "DOOR", 9: "DOOR", 40: "DOOR"})}
 	_, err := pinOf(t, "line:DOOR").find([]Chip{expander, c})
@@ -67,7 +67,7 @@ const (
 )
 
 // Expanders that are bound again in another order swap their numbers.
-func TestALineStaysOnItsChip(t *testing.T) {
+func TestLineStaysOnItsChip(t *testing.T) {
 	c := chipTree{t, &host.Host{Sys: t.TempDir()}}
 	first := c.chips(door, window, siren)
 	for _, pin := range []string{"gpiochip0/1", "gpiochip1/1", "gpiochip0/7", "line:mcp23008-IN"} {
@@ -93,7 +93,7 @@ func TestALineStaysOnItsChip(t *testing.T) {
 }
 
 // A name that another chip has, too, does not go there when its own has gone.
-func TestANameStaysOnItsChip(t *testing.T) {
+func TestNameStaysOnItsChip(t *testing.T) {
 	c := chipTree{t, &host.Host{Sys: t.TempDir()}}
 	if got := c.at("line:pcf8574-IN", c.chips(door)); got != "gpiochip0/2" {
 		t.Fatal(got)

@@ -39,7 +39,7 @@ func pinOf(t testing.TB, text string) Pin {
 	return p
 }
 
-func TestPinIsFoundWhereItIs(t *testing.T) {
+func TestFindPin(t *testing.T) {
 	for text, want := range map[string]string{
 		"GPIO17":      "gpiochip0/17",
 		"GPIO4":       "gpiochip0/4", // the SoC's, though another chip has a line of this name

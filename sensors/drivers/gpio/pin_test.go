@@ -18,7 +18,7 @@ func TestPinForms(t *testing.T) {
 	}
 }
 
-func TestPinThatIsAMistakeSaysWhy(t *testing.T) {
+func TestInvalidPinErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                "write GPIO17",
 		"GPIO":                            "write GPIO17",

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestANameKeepsItsHardwareUntilItIsForgotten(t *testing.T) {
+func TestNameKeepsItsHardwareUntilItIsForgotten(t *testing.T) {
 	h := &Host{}
 	first, second := Identity{Stable: "usb/1-1", Shown: "the first"}, Identity{Stable: "usb/1-2", Shown: "the second"}
 	for _, is := range []Identity{first, first, {}} { // unknown hardware counts as the same

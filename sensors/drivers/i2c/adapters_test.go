@@ -103,7 +103,7 @@ func TestBusFollowsItsAdapter(t *testing.T) {
 }
 
 // The driver of a bus was bound again, and the bus now has the lowest free number.
-func TestARebindThatChangesTheNumberIsFollowed(t *testing.T) {
+func TestRebindThatChangesTheNumberIsFollowed(t *testing.T) {
 	const gpio = "platform/i2c-gpio.0"
 	a := newAdapters(t, map[string]byte{gpio: 0xd4})
 	a.plug(map[string][2]string{"i2c-11": {gpio, "i2c-gpio0"}})

@@ -306,7 +306,7 @@ func TestNonBusFileIsRejected(t *testing.T) {
 	}
 }
 
-func TestKernelRefusesATransferToAFileThatIsNoBus(t *testing.T) {
+func TestKernelRefusesATransferToANonBusFile(t *testing.T) {
 	file, err := os.Open("/dev/null")
 	if err != nil {
 		t.Fatal(err)
@@ -335,7 +335,7 @@ func TestMessageLayoutMatchesTheKernel(t *testing.T) {
 	}
 }
 
-func TestKernelRefusesToLookOverAFileThatIsNoBus(t *testing.T) {
+func TestKernelRefusesToProbeANonBusFile(t *testing.T) {
 	file, err := os.Open("/dev/null")
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,7 @@ package kernel
 
 import "testing"
 
-func TestThermometersOfA1WireBusAreKnownByTheirFamily(t *testing.T) {
+func TestOneWireThermometersAreKnownByTheirFamily(t *testing.T) {
 	for id, want := range map[string][2]bool{
 		"28-0316a2797bff":   {true, true},
 		"3b-0000001921e8":   {true, true},

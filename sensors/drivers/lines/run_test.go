@@ -125,7 +125,7 @@ func awaitGone(t *testing.T, pid int) {
 	}
 }
 
-func TestTheEndOfTheContextEndsARun(t *testing.T) {
+func TestContextEndsARun(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)

@@ -147,7 +147,7 @@ func TestSilenceOptionMakesSilenceAFailure(t *testing.T) {
 	hears(t, shell(t, `exec sleep 60`, Options{Silence: time.Second}), "no line in 1s")
 }
 
-func TestTheEndOfTheContextEndsTheWait(t *testing.T) {
+func TestContextEndsTheWait(t *testing.T) {
 	s := shell(t, `echo 1; exec sleep 60`, Options{})
 	hears(t, s, "value 1")
 	ctx, cancel := context.WithCancel(t.Context())

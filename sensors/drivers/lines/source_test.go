@@ -70,7 +70,7 @@ func TestUnfinishedLineEndsWhenItsWriterCloses(t *testing.T) {
 
 // A writer that stays may take its time for a line, and a pipe without writers
 // costs no processor.
-func TestAPipeWaitsForItsWriters(t *testing.T) {
+func TestPipeWaitsForItsWriters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
 	s := openOf(t, Options{File: path, Quantities: level})

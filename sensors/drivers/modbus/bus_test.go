@@ -79,7 +79,7 @@ func TestRegisterDecoding(t *testing.T) {
 	}
 }
 
-func TestARegisterFailsAlone(t *testing.T) {
+func TestRegisterFailsSeparately(t *testing.T) {
 	u := newUnit()
 	u.Discrete = nil
 	for _, transport := range []string{"rtu", "tcp"} {
@@ -208,8 +208,8 @@ func TestOneRequestAtATime(t *testing.T) {
 	}
 }
 
-// TestAWaitEndsWithItsContext, both for the turn and for a late answer.
-func TestAWaitEndsWithItsContext(t *testing.T) {
+// TestAcquireEndsWithItsContext, both for the turn and for a late answer.
+func TestAcquireEndsWithItsContext(t *testing.T) {
 	b := opened(t, newUnit(), "rtu", patient)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -97,10 +97,10 @@ func newMCPChip() *mcpChip {
 	return x
 }
 
-// TestPinsOfAnMCP23017LeaveEachOtherAlone has outputs on even pins and contacts on odd ones,
+// TestPinsOfAnMCP23017AreIndependent has outputs on even pins and contacts on odd ones,
 // opened and switched at once. No output is ever on that nobody ordered, and no contact's
 // pin becomes an output.
-func TestPinsOfAnMCP23017LeaveEachOtherAlone(t *testing.T) {
+func TestPinsOfAnMCP23017AreIndependent(t *testing.T) {
 	x := newMCPChip()
 	h := wired(x)
 	var all sync.WaitGroup
@@ -166,10 +166,10 @@ func TestOutputDoesNotWriteToOtherParts(t *testing.T) {
 	}
 }
 
-// TestAPCF8574KeepsItsOtherPins has a part whose pins P0 and P1 another start of the agent
+// TestPCF8574KeepsItsOtherPins has a part whose pins P0 and P1 another start of the agent
 // left low (on), and P4 is pulled low from outside: opening P0 touches neither. Its bytes are
 // those of the datasheet's figure 7-3: one for all pins.
-func TestAPCF8574KeepsItsOtherPins(t *testing.T) {
+func TestPCF8574KeepsItsOtherPins(t *testing.T) {
 	write := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x38, W: []byte{b}} }
 	read := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x38, R: []byte{b}} }
 	bus := &i2ctest.Playback{DontPanic: true, Ops: []i2ctest.IO{
@@ -196,10 +196,10 @@ func TestAPCF8574KeepsItsOtherPins(t *testing.T) {
 	}
 }
 
-// TestAContactOnAPCF8574StaysAnInputBesideAnOutput has a contact at P3 that is closed while an
+// TestPCF8574ContactStaysAnInputBesideAnOutput has a contact at P3 that is closed while an
 // output on P0 is switched. A pin that is written low is driven low for ever, and so P3 is
 // written high each time, also while it reads low.
-func TestAContactOnAPCF8574StaysAnInputBesideAnOutput(t *testing.T) {
+func TestPCF8574ContactStaysAnInputBesideAnOutput(t *testing.T) {
 	write := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x20, W: []byte{b}} }
 	read := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x20, R: []byte{b}} }
 	bus := &i2ctest.Playback{DontPanic: true, Ops: []i2ctest.IO{

@@ -60,7 +60,7 @@ func (p *fakePin) Level() (bool, error) {
 func (p *fakePin) Close() error { p.closed = true; return nil }
 
 // The level of the request is that of the safe level, whatever level is active.
-func TestAGPIOLineIsRequestedWithItsSafeLevel(t *testing.T) {
+func TestGPIOLineIsRequestedWithItsSafeLevel(t *testing.T) {
 	for _, c := range []struct{ safe, low, wantHigh bool }{
 		{false, false, false}, {false, true, true}, {true, false, true}, {true, true, false},
 	} {
@@ -147,7 +147,7 @@ func TestProgramGetsOnAndOffLines(t *testing.T) {
 	told(t, note, "off\non\nend\n")
 }
 
-func TestAProgramThatEndsIsAnError(t *testing.T) {
+func TestEndedProgramIsAnError(t *testing.T) {
 	o := &commandOptions{Command: []string{"/bin/sh", "-c", "read x; echo no relay >&2; exit 3"}}
 	l, err := openLine(t, wired(nil), o, false)
 	for end := time.Now().Add(30 * time.Second); err == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {

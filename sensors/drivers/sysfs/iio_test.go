@@ -43,7 +43,7 @@ func bme280Files() map[string]string {
 	return files
 }
 
-func TestAKnownPartIsReadByItsNameAlone(t *testing.T) {
+func TestKnownIIOPartNeedsOnlyItsName(t *testing.T) {
 	o := &iioOptions{Name: "bme280"}
 	samples, err := readIIO(t, bme280Files(), o)
 	names, got := values(samples)

@@ -174,7 +174,7 @@ func TestNameIsNotUsedForOtherHardware(t *testing.T) {
 }
 
 // A part that is removed and comes back under the same number is opened again.
-func TestAPartThatComesBackIsRead(t *testing.T) {
+func TestReconnectedPartIsRead(t *testing.T) {
 	c := twoParts()["hwmon"]
 	k := newKernelTree(t)
 	k.bind(c.class+"0", c.fridge, c.cold)
@@ -191,7 +191,7 @@ func TestAPartThatComesBackIsRead(t *testing.T) {
 }
 
 // A part behind an adapter that has another number now is still the same part.
-func TestAPartFollowsItsAdaptersNumber(t *testing.T) {
+func TestPartFollowsItsAdapter(t *testing.T) {
 	const left, right = "platform/pci0000:00/usb1/1-1/1-1:1.0", "platform/pci0000:00/usb1/1-2/1-2:1.0"
 	c := twoParts()["hwmon"]
 	k := newKernelTree(t)

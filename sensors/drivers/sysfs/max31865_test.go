@@ -23,7 +23,7 @@ func max31865Files(count, fault string) map[string]string {
 
 // Resistances of a Pt100 by the table of IEC 60751. With a reference of 400 ohms a count is
 // R/400 * 32768: 8192 at 0 °C, as in the part's datasheet (19-6478, table 9).
-func TestAPlatinumThermometerIsReadByIEC60751(t *testing.T) {
+func TestPlatinumTableOfIEC60751(t *testing.T) {
 	for ohms, want := range map[float64]float64{18.52: -200, 60.26: -100, 80.31: -50, 100: 0, 107.79: 20, 138.51: 100,
 		175.86: 200, 280.98: 500, 390.48: 850} {
 		if got := platinumCelsius(ohms / 100); math.Abs(got-want) > 0.03 {
@@ -34,7 +34,7 @@ func TestAPlatinumThermometerIsReadByIEC60751(t *testing.T) {
 
 // 11347 counts of 400 ohms are 138.513 ohms, and the table has 138.51 at 100 °C and 0.38 more
 // for each degree; 8214 of 4300 are 1077.88, where 20 °C has 1077.94.
-func TestAMAX31865IsReadByItsCount(t *testing.T) {
+func TestMAX31865CountConversion(t *testing.T) {
 	for _, c := range []struct {
 		count string
 		o     max31865Options

@@ -37,7 +37,7 @@ func readThermal(t testing.TB, kind string, zones ...map[string]string) ([]senso
 	return s.Next(t.Context())
 }
 
-func TestAZoneIsFoundByItsTypeAndReadInCelsius(t *testing.T) {
+func TestZoneIsFoundByItsType(t *testing.T) {
 	gpu, cpu := zone("0", "gpu-thermal", "39000"), zone("1", "cpu-thermal", "48312")
 	for kind, want := range map[string]float64{"": 48.312, "gpu-thermal": 39} {
 		samples, err := readThermal(t, kind, gpu, cpu)

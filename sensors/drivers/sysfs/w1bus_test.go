@@ -109,7 +109,7 @@ func TestTwentyPartsOnOneWireAreAllRead(t *testing.T) {
 }
 
 // If a read hangs in the kernel, the waiting parts report it. They are read again after it returns.
-func TestAPartThatHangsOnOneWireIsNamed(t *testing.T) {
+func TestHungOneWirePartIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newW1Wire(t, 3)
 		w.hangs = w.ids[1]
