@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TestASensorFeedsItsQuantitiesAndTheirAlarms: the uplink announces each.
-func TestASensorFeedsItsQuantitiesAndTheirAlarms(t *testing.T) {
+// TestStreamsOfASensor: the uplink announces each.
+func TestStreamsOfASensor(t *testing.T) {
 	alarm := Stream{Name: "room/humidity_alarm"}
 	spec := Spec{Streams: []Stream{{Name: "room/humidity", Filter: Filter{Alarm: &Limit{Stream: alarm}}},
 		{Name: "room/temperature"}}}
@@ -30,9 +30,9 @@ type silent struct{}
 func (silent) Next(context.Context) ([]Sample, error) { return nil, nil }
 func (silent) Close() error                           { return nil }
 
-// TestASensorThatWaitsForEventsIsStableAfterItWasOpenForSomeTime: one that is
+// TestEventSensorIsStableAfterSomeTime: one that is
 // polled is stable after a good measurement.
-func TestASensorThatWaitsForEventsIsStableAfterItWasOpenForSomeTime(t *testing.T) {
+func TestEventSensorIsStableAfterSomeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := sampler{spec: &Spec{}, restart: &restart{}}
 		s.restart.opened = time.Now()

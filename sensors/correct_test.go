@@ -120,7 +120,7 @@ func TestPrecisionIsHalfAUnitAway(t *testing.T) {
 	})
 }
 
-func TestTheMedianIsTheMiddleOfTheSamplesThatDidNotFail(t *testing.T) {
+func TestMedianIgnoresFailedSamples(t *testing.T) {
 	const fails = math.MaxFloat64
 	for _, c := range []struct {
 		name    string
@@ -192,7 +192,7 @@ func TestCorrectionComesFirstAndPrecisionLast(t *testing.T) {
 		"4s freezer 5 routine 19.2")
 }
 
-func TestAMeanIsRoundedOnce(t *testing.T) {
+func TestMeanIsRoundedOnce(t *testing.T) {
 	samples := []float64{0.4, 0.4, 0.5, 0.4, 0.5, 0.5, 0.5, 0.4, 0.445} // their mean is 0.44944...
 	n := -1
 	spec := freezer(9*time.Second, Filter{Average: len(samples), Precision: new(0)})
@@ -203,7 +203,7 @@ func TestAMeanIsRoundedOnce(t *testing.T) {
 	wantLines(t, got, "8s freezer 1 routine 0")
 }
 
-func TestCorrectedIsWhatIsPublished(t *testing.T) {
+func TestCorrectedValueIsPublished(t *testing.T) {
 	f := Filter{Correction: Correction{Scale: 1.02, Offset: -0.4}, Precision: new(1)}
 	if got := f.Rounded(f.Corrected(45.2)); got != 45.7 {
 		t.Errorf("45.2 is %v, want 45.7", got)

@@ -61,7 +61,7 @@ func TestFormulas(t *testing.T) {
 }
 
 // The dew point is never above the temperature, and equals it in saturated air.
-func TestTheDewPointIsBelowTheTemperature(t *testing.T) {
+func TestDewPointIsBelowTheTemperature(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		temperature := float64(rapid.IntRange(-4500, 6000).Draw(t, "temperature")) / 100
 		humidity := float64(rapid.IntRange(1, 1000).Draw(t, "humidity")) / 10
@@ -78,7 +78,7 @@ func TestTheDewPointIsBelowTheTemperature(t *testing.T) {
 	})
 }
 
-func TestARateIsPerUnitOfTime(t *testing.T) {
+func TestRatePerUnitOfTime(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		source Source
@@ -229,7 +229,7 @@ func TestDerivedStreamHasTheIntervalOfItsSlowestSource(t *testing.T) {
 
 // Filters work on a derived stream as on any other, and the report settings of the source have no
 // effect on it.
-func TestADerivedStreamHasFiltersOfItsOwn(t *testing.T) {
+func TestDerivedStreamHasItsOwnFilters(t *testing.T) {
 	source := specOf("a", time.Second)
 	source.Streams[0].Filter = Filter{Report: Report{AtLeast: time.Hour}}
 	values := []float64{1, 2, 3, 90, 4}

@@ -25,7 +25,7 @@ func drawValue(t *rapid.T) float64 {
 	return float64(rapid.Int64Range(-1<<50, 1<<50).Draw(t, "digits")) / math.Pow10(places)
 }
 
-func TestASingleSampleIsPublishedAsItWasMeasured(t *testing.T) {
+func TestSingleSampleIsPublishedUnchanged(t *testing.T) {
 	values := []float64{1431649.718, 100000001, 100000002, 100000003, 52.5200066, 1e-9, math.MaxFloat64, 0}
 	for average := range 2 { // without it, and with `average: 1`
 		n := -1
@@ -49,7 +49,7 @@ func TestCountersThatDifferByOneAreDifferentReadings(t *testing.T) {
 		"2s freezer 3 routine 1.00000003e+08")
 }
 
-func TestAlarmComparesTheValueAndNotWhatIsPublished(t *testing.T) {
+func TestAlarmComparesTheUnroundedValue(t *testing.T) {
 	for name, c := range map[string]struct {
 		average int
 		limit   Limit
@@ -79,7 +79,7 @@ func TestAlarmComparesTheValueAndNotWhatIsPublished(t *testing.T) {
 }
 
 // The model of a mean computes with fractions.
-func TestAMeanIsThatOfTheDecimalsAndHasOneDigitMore(t *testing.T) {
+func TestMeanIsExactWithOneMoreDigit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		values := rapid.SliceOfN(rapid.Custom(drawValue), 2, 20).Draw(t, "values")
 		sum, finest := new(big.Rat), 0
@@ -138,7 +138,7 @@ func TestDifferencesCompareWithThePrecisionOfValues(t *testing.T) {
 }
 
 // The state after a failure is a value again, changed or not.
-func TestTheFirstValueAfterAFailureIsReported(t *testing.T) {
+func TestFirstValueAfterAFailureIsReported(t *testing.T) {
 	spec := freezer(time.Minute, Filter{Report: Report{Change: 5}})
 	got := follow(t, 5*time.Minute, spec, func(since time.Duration) ([]Sample, error) {
 		if since == 2*time.Minute {
@@ -152,7 +152,7 @@ func TestTheFirstValueAfterAFailureIsReported(t *testing.T) {
 		"2m1s freezer 3 routine -20")
 }
 
-func TestAStateIsAWholeNumber(t *testing.T) {
+func TestStateIsAWholeNumber(t *testing.T) {
 	q := Quantity{States: []string{"closed", "open"}}
 	for v, want := range map[float64]string{0: "closed", 1: "open", 0.5: "", 1.5: "", 2: "", -1: "", -0.5: "",
 		math.Inf(1): ""} {

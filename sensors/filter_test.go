@@ -68,7 +68,7 @@ func TestRejectedJumpNamesTheOldValue(t *testing.T) {
 	}
 }
 
-func TestAReadingIsTheMeanOfTheSamplesThatDidNotFail(t *testing.T) {
+func TestAverageIgnoresFailedSamples(t *testing.T) {
 	m := window{samples: 5, span: 30 * time.Second}
 	var got []string
 	for i, c := range []string{

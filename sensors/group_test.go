@@ -86,7 +86,7 @@ func TestChangedSensorRestartsAndKeepsItsNumbering(t *testing.T) {
 }
 
 // The alarm stream of a limit has its own numbers.
-func TestTheNumbersOfAnAlarmGoOn(t *testing.T) {
+func TestAlarmNumbersContinue(t *testing.T) {
 	spec := func(every time.Duration) []Spec {
 		s := specOf("a", every)
 		s.Streams[0].Filter.Alarm = &Limit{At: 5, Clear: 5, Stream: Stream{Name: "a/alarm", Quantity: Quantity{

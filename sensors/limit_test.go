@@ -34,7 +34,7 @@ func TestWaitingDoesNotCountAsCallTime(t *testing.T) {
 	})
 }
 
-func TestALimitedCallEndsWithItsCaller(t *testing.T) {
+func TestLimitedCallEndsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		parent, end := context.WithCancel(context.WithValue(t.Context(), noticeKey{}, 7))
 		ctx, cancel := withLimit(parent, 10*time.Second)

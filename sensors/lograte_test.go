@@ -64,7 +64,7 @@ func counted(t *testing.T, lines []string) (sum int) {
 	return sum
 }
 
-func TestASensorThatFailsAgainAndAgainIsCounted(t *testing.T) {
+func TestRepeatedSensorFailuresAreCounted(t *testing.T) {
 	failures := 0
 	lines, _ := logOf(t, 3*time.Hour, time.Second, func(n int) ([]Sample, error) {
 		if n%20 == 0 {
@@ -84,7 +84,7 @@ func TestASensorThatFailsAgainAndAgainIsCounted(t *testing.T) {
 	}
 }
 
-func TestAQuantityThatFailsAgainAndAgainIsCounted(t *testing.T) {
+func TestRepeatedQuantityFailuresAreCounted(t *testing.T) {
 	failures := 0
 	lines, _ := logOf(t, 2*time.Hour, time.Second, func(n int) ([]Sample, error) {
 		if n%20 == 0 {

@@ -66,7 +66,7 @@ func TestHungCallKeepsItsGoroutine(t *testing.T) {
 
 // After a burst of calls at once, a few goroutines stay; after the end none does, and calls
 // are made anyway.
-func TestAPoolKeepsFewGoroutinesAndNoneAfterItsEnd(t *testing.T) {
+func TestPoolKeepsFewGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pool
 		burst := func() {

@@ -30,7 +30,7 @@ func afterOpening(works time.Duration) func() (func(context.Context) ([]Sample, 
 
 // A command that prints one line and ends is restarted ever more rarely, and is a
 // fault; one that ends after hours is started again at once.
-func TestASensorThatEndsAtOnceIsAFault(t *testing.T) {
+func TestSensorThatEndsAtOnceIsAFault(t *testing.T) {
 	lives := 0
 	b := sampleFor(t, time.Hour-1, nil, map[string]func() (func(context.Context) ([]Sample, error), error){
 		"ends": afterOpening(0),

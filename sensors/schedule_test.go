@@ -17,8 +17,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TestAThousandSensorsHaveNoGoroutinesWhileTheyWait: and they miss no tick.
-func TestAThousandSensorsHaveNoGoroutinesWhileTheyWait(t *testing.T) {
+// TestWaitingSensorsHaveNoGoroutines: and they miss no tick.
+func TestWaitingSensorsHaveNoGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000
 		s := site{open: map[string]func(context.Context) (Sensor, error){}}
@@ -233,8 +233,8 @@ func changing(t *testing.T, lists [][]int, pauses []int) {
 	}
 }
 
-// TestAScheduleThatCannotKeepUpDoesNotGrow takes turns while another sampler is always ready.
-func TestAScheduleThatCannotKeepUpDoesNotGrow(t *testing.T) {
+// TestOverloadedScheduleDoesNotGrow takes turns while another sampler is always ready.
+func TestOverloadedScheduleDoesNotGrow(t *testing.T) {
 	s, w := &schedule{}, &worker{}
 	a, b := &paced{}, &paced{}
 	s.ready = append(s.ready, a, b)

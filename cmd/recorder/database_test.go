@@ -51,8 +51,8 @@ func TestStoppedDatabaseLosesNothing(t *testing.T) {
 	r.complete(agents)
 }
 
-// TestAFullDiskLosesNothing fills the disk of SQLite, and makes room again.
-func TestAFullDiskLosesNothing(t *testing.T) {
+// TestFullDiskLosesNothing fills the disk of SQLite, and makes room again.
+func TestFullDiskLosesNothing(t *testing.T) {
 	if os.Getuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("only root may mount a small disk")
 	}

@@ -132,10 +132,10 @@ func TestAKilledBrokerIsExplained(t *testing.T) {
 	t.Logf("%d kills of the broker: %s", kills, r.counters())
 }
 
-// TestALateAgentIsExplained kills the broker while the recorder is away, and the agent
+// TestLateAgentIsExplained kills the broker while the recorder is away, and the agent
 // connects again long after the broker's queue was stored. Readings missing before that are explained;
 // readings that the agent loses at a later connection are not.
-func TestALateAgentIsExplained(t *testing.T) {
+func TestLateAgentIsExplained(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)
 	broker := startMosquitto(t, addr, "persistence true\nautosave_interval 3600\n")
@@ -170,10 +170,10 @@ func TestALateAgentIsExplained(t *testing.T) {
 	}
 }
 
-// TestAFullQueueIsExplained stops the recorder for a moment while readings come. Mosquitto keeps
+// TestFullQueueIsExplained stops the recorder for a moment while readings come. Mosquitto keeps
 // the window of 20 and a queue of 100, and drops the others, which it has acknowledged. If it
 // counts them (sys_interval), they are explained; else there is a hint.
-func TestAFullQueueIsExplained(t *testing.T) {
+func TestFullQueueIsExplained(t *testing.T) {
 	t.Parallel()
 	acl := filepath.Join(t.TempDir(), "acl")
 	if err := os.WriteFile(acl, []byte("topic readwrite +/+\ntopic readwrite +/agent/+\n"), 0o644); err != nil {

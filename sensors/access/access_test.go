@@ -200,7 +200,7 @@ func TestUnreadableListOpensNoDoor(t *testing.T) {
 	}
 }
 
-func TestACardHasAName(t *testing.T) {
+func TestCardHasAName(t *testing.T) {
 	l := NewList()
 	for _, c := range [][2]string{{"a b", "1"}, {"", "1"}, {"anna", ""}, {"anna", "01"}, {"anna", "-1"}, {"anna", "0x1"},
 		{"anna", "9007199254740992"}} {
@@ -210,8 +210,8 @@ func TestACardHasAName(t *testing.T) {
 	}
 }
 
-// TestAListOfOtherPrograms: it was made with Python's hashlib.pbkdf2_hmac.
-func TestAListOfOtherPrograms(t *testing.T) {
+// TestListMadeByAnotherProgram: it was made with Python's hashlib.pbkdf2_hmac.
+func TestListMadeByAnotherProgram(t *testing.T) {
 	l, err := ParseList([]byte("pbkdf2-sha256:1000:MDEyMzQ1Njc4OWFiY2RlZg==\n" +
 		"anna:JanFURU3Jmx4tOGloCAIHH+/HfO89BEax0HVsxw+vzU=\n"))
 	if err != nil {

@@ -41,8 +41,8 @@ func TestCodeBelongsToOnePerson(t *testing.T) {
 	}
 }
 
-// TestACodesFileWithAMistakeIsRefused: the error names the line, but does not contain its text.
-func TestACodesFileWithAMistakeIsRefused(t *testing.T) {
+// TestInvalidCodesFileIsRejected: the error names the line, but does not contain its text.
+func TestInvalidCodesFileIsRejected(t *testing.T) {
 	good, err := NewLine("anna", "4711")
 	if err != nil {
 		t.Fatal(err)
@@ -112,8 +112,8 @@ func TestFiveWrongCodesLockForAMinute(t *testing.T) {
 	}
 }
 
-// TestALockBoundsTheAttempts: in an hour, only five codes per minute can be tried.
-func TestALockBoundsTheAttempts(t *testing.T) {
+// TestLockBoundsTheAttempts: in an hour, only five codes per minute can be tried.
+func TestLockBoundsTheAttempts(t *testing.T) {
 	var l Lock
 	tried := 0
 	for now := start; now.Before(start.Add(time.Hour)); now = now.Add(100 * time.Millisecond) {

@@ -139,8 +139,8 @@ func cutEverywhere(save func(*Store, Saved) error) (wrong []string, images int) 
 	return wrong, images
 }
 
-// TestAPowerCutLeavesTheStateBeforeOrAfter cuts the power after each write, sync and rename.
-func TestAPowerCutLeavesTheStateBeforeOrAfter(t *testing.T) {
+// TestPowerCutLeavesTheOldOrTheNewState cuts the power after each write, sync and rename.
+func TestPowerCutLeavesTheOldOrTheNewState(t *testing.T) {
 	wrong, images := cutEverywhere((*Store).Save)
 	t.Logf("%d images", images)
 	if len(wrong) > 0 {

@@ -85,8 +85,8 @@ func TestRoundingOfTwoClocksIsNotAStep(t *testing.T) {
 	})
 }
 
-// TestTheSlowSourcesAnswerUntilTheyArePolledAgain: quality does not wait.
-func TestTheSlowSourcesAnswerUntilTheyArePolledAgain(t *testing.T) {
+// TestAnswerOfTheSlowSourcesIsCached: quality does not wait.
+func TestAnswerOfTheSlowSourcesIsCached(t *testing.T) {
 	w := &timeSources{sys: t.TempDir(), run: t.TempDir(), chrony: "127.0.0.1:1"}
 	w.second.Store(uint32(sourceChrony))
 	if w.poll(); source(w.second.Load()) != sourceNone {

@@ -119,9 +119,9 @@ func TestPollingIsAlignedToTheClock(t *testing.T) {
 	})
 }
 
-// TestTheKernelTellsWhenTheClockIsSet steps the machine's clock by a nanosecond,
+// TestKernelAnnouncesThatTheClockIsSet steps the machine's clock by a nanosecond,
 // twice. build/rig does it with hours.
-func TestTheKernelTellsWhenTheClockIsSet(t *testing.T) {
+func TestKernelAnnouncesThatTheClockIsSet(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	wake, ended := make(chan struct{}, 1), make(chan error)
 	go func() { ended <- awaitSet(ctx, wake) }()

@@ -15,7 +15,7 @@ import (
 
 var errBus = errors.New("i2c-1 0x20: no acknowledge")
 
-func TestALineThatFailsIsMadeSafeWhenItAnswersAgain(t *testing.T) {
+func TestFailedLineIsMadeSafeWhenItAnswersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		h.order(on("siren", 0, "rule:x"))
@@ -221,7 +221,7 @@ func TestLineIsOpenedAsSoonAsPossible(t *testing.T) {
 
 // A change of a line by another program, or by a power dip of an expander, is detected within a
 // second while the output is on, and within a minute at its safe level.
-func TestALineThatChangesByItselfIsNoticed(t *testing.T) {
+func TestUnorderedChangeOfALineIsDetected(t *testing.T) {
 	for _, is := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, spec("siren", func(s *Spec) { s.MaxOn = time.Hour }))
@@ -245,7 +245,7 @@ func TestALineThatChangesByItselfIsNoticed(t *testing.T) {
 }
 
 // A welded relay stays in fault: its real level is reported.
-func TestALineThatIsStuckStaysInFault(t *testing.T) {
+func TestStuckLineStaysInFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		h.order(on("siren", 0, "x"))

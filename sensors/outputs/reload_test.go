@@ -24,9 +24,9 @@ func (c told) all() (all []string) {
 	return all
 }
 
-// TestARuleThatFiresDuringAReload: its order is not lost, because a rule fires only once. An order by
+// TestRuleFiresDuringAReload: its order is not lost, because a rule fires only once. An order by
 // MQTT is refused, and its sender gets an answer.
-func TestARuleThatFiresDuringAReload(t *testing.T) {
+func TestRuleFiresDuringAReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 10)}
 		defer h.stop()

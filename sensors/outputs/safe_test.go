@@ -72,7 +72,7 @@ func TestUnsafeOutputsAreNamed(t *testing.T) {
 }
 
 // An output that a reload is changing does not run, and is not known to be safe.
-func TestSafeDuringAReloadNamesWhatDoesNotRun(t *testing.T) {
+func TestSafeDuringAReloadNamesStoppedOutputs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil), spec("pump", nil))
 		defer h.stop()
@@ -90,7 +90,7 @@ func TestSafeDuringAReloadNamesWhatDoesNotRun(t *testing.T) {
 }
 
 // A panic of a driver is a failure of its line only.
-func TestALineThatPanicsFails(t *testing.T) {
+func TestPanicOfALineIsAFailure(t *testing.T) {
 	err := MakeSafe(t.Context(), []Spec{spec("siren", nil)}, func(context.Context, Spec) (Line, error) {
 		panic(errors.New("index out of range"))
 	})

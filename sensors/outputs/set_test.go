@@ -245,7 +245,7 @@ func on(name string, d time.Duration, by string) Order {
 
 func off(name, by string) Order { return Order{Output: name, By: by} }
 
-func TestAnOutputGoesOffWhenItsTimeIsOver(t *testing.T) {
+func TestOutputSwitchesOffAfterItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		if got := h.order(on("siren", 10*time.Second, "rule:intruder")); got != "done" {
@@ -328,7 +328,7 @@ func TestFailSecureLockOpensForALimitedTime(t *testing.T) {
 	})
 }
 
-func TestTheEndOfTheAgentIsSafe(t *testing.T) {
+func TestOutputsAreSafeAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, spec("siren", nil))
 		h.order(on("siren", 0, "rule:x"))

@@ -209,9 +209,9 @@ func TestArmingWorksWithRules(t *testing.T) {
 	}
 }
 
-// TestAPowerCutSilencesNoSiren: rules that waited for the entry delay run at once, and rules that
+// TestPowerCutSilencesNoSiren: rules that waited for the entry delay run at once, and rules that
 // had run before run again.
-func TestAPowerCutSilencesNoSiren(t *testing.T) {
+func TestPowerCutSilencesNoSiren(t *testing.T) {
 	for _, state := range []string{arming.Pending, arming.Triggered} {
 		e := newHouse(arming.Saved{State: state, Mode: "away", Rules: []string{"intruder"}})
 		var got []string
@@ -264,8 +264,8 @@ func TestReloadKeepsRunningTimers(t *testing.T) {
 	}
 }
 
-// TestAReloadKeepsThePanel: its state, its times and what is bypassed.
-func TestAReloadKeepsThePanel(t *testing.T) {
+// TestReloadKeepsThePanel: its state, its times and what is bypassed.
+func TestReloadKeepsThePanel(t *testing.T) {
 	panel := arming.NewPanel(options(), arming.Saved{State: arming.Disarmed}, start, 0, false)
 	e := NewEngine(house(), panel, options(), start)
 	play(e, "1s window open\n1s key off\n2s order armed_away window")
@@ -280,9 +280,9 @@ func TestAReloadKeepsThePanel(t *testing.T) {
 	}
 }
 
-// TestAReloadLeavesNoSirenOn: disarming also switches off outputs of rules that were removed or
+// TestReloadLeavesNoSirenOn: disarming also switches off outputs of rules that were removed or
 // changed since. If a rule was removed before its delay ends, this is reported.
-func TestAReloadLeavesNoSirenOn(t *testing.T) {
+func TestReloadLeavesNoSirenOn(t *testing.T) {
 	bell := when("intruder", "window", "open", "away")
 	bell.Then = []Action{{Output: "bell", On: true}}
 	for name, rules := range map[string][]Rule{"removed": nil, "changed": {bell}} {

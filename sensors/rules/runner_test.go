@@ -332,8 +332,8 @@ func TestCodesAreCheckedAndNotLogged(t *testing.T) {
 	})
 }
 
-// TestACodesFileThatCannotBeReadAcceptsNoCode: disarming is not possible then.
-func TestACodesFileThatCannotBeReadAcceptsNoCode(t *testing.T) {
+// TestUnreadableCodesFileAcceptsNoCode: disarming is not possible then.
+func TestUnreadableCodesFileAcceptsNoCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = filepath.Join(dir, "none") }), nil)
@@ -479,8 +479,8 @@ func TestFailedArmingByKeyIsReported(t *testing.T) {
 	})
 }
 
-// TestAFloodOfOrdersIsRefused: each costs a hash, so only a few wait, and each is answered.
-func TestAFloodOfOrdersIsRefused(t *testing.T) {
+// TestFloodOfOrdersIsRefused: each costs a hash, so only a few wait, and each is answered.
+func TestFloodOfOrdersIsRefused(t *testing.T) {
 	r := NewRunner(Wiring{Clock: clock.NewTimekeeper(clock.TrustAlways)}) // which does not run
 	refused, ended := 0, 0
 	for range 10_000 {

@@ -108,7 +108,7 @@ func TestAddressesAreProbedLikeI2cdetect(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatTheAdapterCanIsAsked(t *testing.T) {
+func TestScanUsesOnlyTheAdaptersFunctions(t *testing.T) {
 	s := newFakeProber()
 	s.can = i2c.FuncI2C | i2c.FuncReadByte
 	if a := s.scan(t); a.Err != nil || !slices.Equal(s.asked, s.read) || len(s.read) != 8+16 {
@@ -127,7 +127,7 @@ func TestOnlyWhatTheAdapterCanIsAsked(t *testing.T) {
 }
 
 // Type identityRegister says what a write of one byte could change.
-func TestNothingIsWrittenWhereAWriteCouldChangeAPart(t *testing.T) {
+func TestScanWritesOnlyAtSafeAddresses(t *testing.T) {
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		s := newFakeProber(addr)
 		a := s.scan(t)

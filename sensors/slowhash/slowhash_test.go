@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestAHashIsPBKDF2AsRFC7914HasIt: another program can make and check the hashes.
-func TestAHashIsPBKDF2AsRFC7914HasIt(t *testing.T) {
+// TestHashMatchesRFC7914: another program can make and check the hashes.
+func TestHashMatchesRFC7914(t *testing.T) {
 	// Section 11: P="Password", S="NaCl", c=80000, the first 32 of 64 bytes. The salt of a
 	// file is longer, so only the hash is compared.
 	got := hex.EncodeToString(Params{Iterations: 80_000, Salt: []byte("NaCl")}.Of("Password"))

@@ -252,7 +252,7 @@ func TestLateHoursAreWrittenOnce(t *testing.T) {
 	}
 }
 
-func TestADryRunWritesNothing(t *testing.T) {
+func TestDryRunWritesNothing(t *testing.T) {
 	f, i := start(t)
 	i.DryRun = true
 	all, err := i.Run(t.Context(), now.Add(time.Hour))

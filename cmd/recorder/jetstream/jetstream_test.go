@@ -67,7 +67,7 @@ func FuzzTopic(f *testing.F) {
 	})
 }
 
-func TestALongPayloadIsCut(t *testing.T) {
+func TestLongPayloadIsCut(t *testing.T) {
 	c := Conn{options: Options{MaxPayload: 8, MaxKept: 3}}
 	if m := c.message(prefix+"porch.hum", []byte("123456789"), "r"); string(m.Payload) != "123" || m.Size != 9 {
 		t.Errorf("got %+v", m)

@@ -107,8 +107,8 @@ func TestAgentTopicsAreDecoded(t *testing.T) {
 	}
 }
 
-// TestTheAgentsOwnPayloadsAreDecoded encodes with the agent's code.
-func TestTheAgentsOwnPayloadsAreDecoded(t *testing.T) {
+// TestAgentPayloadsAreDecoded encodes with the agent's code.
+func TestAgentPayloadsAreDecoded(t *testing.T) {
 	r := sensors.Reading{Stream: "hum", Seq: 41, Value: 45.2, Unit: "°C",
 		At: clock.Stamp{Unix: 99, Clock: clock.Estimated}}
 	text := payload.AppendReading(nil, r, "17-9f3c02ab", true)

@@ -226,7 +226,7 @@ func TestRequestsWithoutAccessAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheWidthKeepsTheBounds(t *testing.T) {
+func TestBucketWidthKeepsTheBounds(t *testing.T) {
 	for length := time.Millisecond; length <= maxRange; length = length*7/3 + time.Millisecond {
 		for _, n := range []int{1, 3, defaultBuckets, maxBuckets} {
 			w := width(length, n)
@@ -274,7 +274,7 @@ func description(t *testing.T, s *server) (d described) {
 	return d
 }
 
-func TestTheDescriptionHasThePathsThatAreServed(t *testing.T) {
+func TestOpenAPIHasTheServedPaths(t *testing.T) {
 	s := recorded(t, "")
 	d := description(t, s)
 	served := []string{descriptionPath}
@@ -302,9 +302,9 @@ func TestTheDescriptionHasThePathsThatAreServed(t *testing.T) {
 	}
 }
 
-// TestAnswersHaveTheFieldsOfTheDescription compares the names of all fields, down to the
+// TestAnswersHaveTheFieldsOfOpenAPI compares the names of all fields, down to the
 // last one.
-func TestAnswersHaveTheFieldsOfTheDescription(t *testing.T) {
+func TestAnswersHaveTheFieldsOfOpenAPI(t *testing.T) {
 	s := recorded(t, "")
 	d := description(t, s)
 	seen := map[string]bool{}
@@ -367,7 +367,7 @@ func decodedFailure(t *testing.T, s *server) (body any) {
 	return body
 }
 
-func TestTheDescriptionIsSentOnce(t *testing.T) {
+func TestOpenAPIIsCached(t *testing.T) {
 	s := recorded(t, "")
 	tag := ask(s, descriptionPath).Header().Get("ETag")
 	if w := ask(s, descriptionPath, "If-None-Match", tag); tag == "" || w.Code != http.StatusNotModified ||
@@ -376,7 +376,7 @@ func TestTheDescriptionIsSentOnce(t *testing.T) {
 	}
 }
 
-func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
+func TestPageLoadsNothingFromOtherServers(t *testing.T) {
 	s := recorded(t, "")
 	for path, kind := range map[string]string{"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css",
 		"/uplot/uPlot.iife.min.js": "text/javascript", "/uplot/uPlot.min.css": "text/css",

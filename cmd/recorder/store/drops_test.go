@@ -37,9 +37,9 @@ func verified(t *testing.T, s *Store, device string) string {
 	return b.String()
 }
 
-// TestVerifyExplainsWhatTheBrokerSaysItDropped: a hole is explained by the broker's count if
+// TestVerifyExplainsDroppedMessages: a hole is explained by the broker's count if
 // the count grew by as many at that time, and no dropped message explains two readings.
-func TestVerifyExplainsWhatTheBrokerSaysItDropped(t *testing.T) {
+func TestVerifyExplainsDroppedMessages(t *testing.T) {
 	for name, c := range map[string]struct {
 		items        []Item
 		porch, attic string

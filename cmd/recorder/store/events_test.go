@@ -55,7 +55,7 @@ func TestAlarmsEventsAndLateHours(t *testing.T) {
 
 // The summary of an hour includes all its readings, even those that Retain has deleted, but no unsynced
 // ones, whose hour is not known.
-func TestTheSummaryOfAnHourIsOfAllOfIt(t *testing.T) {
+func TestSummaryIncludesAllReadingsOfAnHour(t *testing.T) {
 	s := opened(t)
 	first := midnight
 	r := Range{Device: "porch", Stream: "hum", From: first, To: first + hour}

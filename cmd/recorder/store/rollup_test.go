@@ -46,7 +46,7 @@ func rollUp(t *testing.T, s *Store) int {
 	return n
 }
 
-func TestHoursAndDaysAreWhatTheReadingsAre(t *testing.T) {
+func TestRollupsMatchTheReadings(t *testing.T) {
 	s := opened(t)
 	r := Range{Device: "porch", Stream: "hum", From: midnight, To: midnight + 2*day}
 	commitAll(t, s, measured(midnight+1, 1, 10), measured(midnight+2, 2, 20), measured(midnight+hour, 3, 5),
@@ -128,7 +128,7 @@ func TestRetainKeepsHoursAndDays(t *testing.T) {
 	}
 }
 
-func TestTheFleetIsWhatItSays(t *testing.T) {
+func TestFleet(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, numbered(start, "1-a", 1), numbered(start, "1-a", 4),
 		got(start, "porch/agent/status", "offline"), got(start+5, "porch/agent/status", "online"),
@@ -192,7 +192,7 @@ func TestSpansLieBetweenMeasurements(t *testing.T) {
 }
 
 // The sum of an hour must fit into the database for any values.
-func TestTheLargestValuesDoNotStopTheRollups(t *testing.T) {
+func TestRollupsSurviveTheLargestValues(t *testing.T) {
 	s := opened(t)
 	commitAll(t, s, measured(midnight+1, 1, 1.7e308), measured(midnight+2, 2, 1.7e308), measured(midnight+3, 3, -1.7e308),
 		measured(midnight+hour, 4, 5))
@@ -204,7 +204,7 @@ func TestTheLargestValuesDoNotStopTheRollups(t *testing.T) {
 }
 
 // A number that no agent reaches must not hide the fleet.
-func TestTheLargestNumbersDoNotHideTheFleet(t *testing.T) {
+func TestFleetSurvivesTheLargestNumbers(t *testing.T) {
 	s := opened(t)
 	var items []Item
 	for i := range 2000 {

@@ -110,7 +110,7 @@ func rows(t testing.TB, s *Store) string {
 	return b.String()
 }
 
-func TestASecondCopyChangesNothing(t *testing.T) {
+func TestSecondCopyChangesNothing(t *testing.T) {
 	s := opened(t)
 	first := got(start, "porch/hum",
 		`{"ts":1763640000001,"boot":"1-a","seq":1,"value":45,"unit":"%","clock":"estimated"}`)
@@ -166,7 +166,7 @@ func TestHolesAreNoticedFilledAndDeclared(t *testing.T) {
 	}
 }
 
-func TestVerifyExplainsWhatTheBrokerMayLose(t *testing.T) {
+func TestVerifyExplainsLossesOfTheBroker(t *testing.T) {
 	s := opened(t)
 	ctx := context.Background()
 	commitAll(t, s, numbered(start, "1-a", 1), numbered(start+100, "1-a", 3)) // nothing explains 2
@@ -291,9 +291,9 @@ func TestBootBeforeTheSessionIsExplained(t *testing.T) {
 	}
 }
 
-// TestTheFirstNumbersOfABootMayBeLostByTheBroker: there is no neighbour before them, but
+// TestLossOfTheFirstNumbersOfABootIsExplained: there is no neighbour before them, but
 // a birth.
-func TestTheFirstNumbersOfABootMayBeLostByTheBroker(t *testing.T) {
+func TestLossOfTheFirstNumbersOfABootIsExplained(t *testing.T) {
 	s := opened(t)
 	ctx := context.Background()
 	commitAll(t, s, Item{At: start, Message: message.Birth{Device: "porch", Boot: "1-a"}})
@@ -349,7 +349,7 @@ func TestUnknownDevicesAreTreatedAsConfigured(t *testing.T) {
 	}
 }
 
-func TestTheQuarantineIsBounded(t *testing.T) {
+func TestQuarantineIsBounded(t *testing.T) {
 	s := opened(t)
 	for i := range 30 {
 		var batch []Item
@@ -389,7 +389,7 @@ func TestSQLInNamesIsAName(t *testing.T) {
 	}
 }
 
-func TestALaterDatabaseIsRefused(t *testing.T) {
+func TestLaterDatabaseVersionIsRefused(t *testing.T) {
 	path := newDatabase(t)
 	s := openedAs(t, Options{Database: path})
 	if _, err := s.db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {

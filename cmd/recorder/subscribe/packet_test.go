@@ -45,7 +45,7 @@ func TestPublishIsReadInBothVersions(t *testing.T) {
 	}
 }
 
-func TestAPacketThatEndsTooEarlyIsAnError(t *testing.T) {
+func TestTruncatedPacketIsAnError(t *testing.T) {
 	for _, version := range []byte{4, 5} {
 		whole := published(version, "porch/hum", "45")
 		for n := range len(whole) {
@@ -86,7 +86,7 @@ func FuzzPublish(f *testing.F) {
 	})
 }
 
-func TestTheKeepaliveOfTheBrokerIsFound(t *testing.T) {
+func TestServerKeepAlive(t *testing.T) {
 	for text, want := range map[string]uint16{
 		"\x00\x00\x00":             0,
 		"\x00\x00":                 0, // of 3.1.1
