@@ -53,7 +53,7 @@ type modbusRegister struct {
 // Bounds of the options.
 const (
 	maxUnitID        = 247                   // on a serial line; higher ones are reserved
-	minModbusTimeout = 50 * time.Millisecond // a frame at 1200 baud takes longer than less
+	minModbusTimeout = 50 * time.Millisecond // one frame at 1200 baud takes about as long
 	// maxModbusTimeout leaves time for a second request within one call of Next.
 	maxModbusTimeout = 3 * time.Second
 	maxRegisters     = 64 // of one sensor: each needs its own request

@@ -20,7 +20,7 @@ import (
 )
 
 // settled is how long after its end an hour is written. Home Assistant computes the hour
-// itself in the first minutes after it, and would replace ours.
+// itself in the first minutes after it; an earlier import would be computed twice.
 const settled = 15 * time.Minute
 
 // maxHours is the maximum number of hours in one command.
