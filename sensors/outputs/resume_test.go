@@ -1,9 +1,13 @@
 package outputs
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // resumed is an order that is resumed after a fault.
@@ -82,4 +86,56 @@ func TestLineThatDoesNotSwitchOnIsTriedRarely(t *testing.T) {
 			t.Error("the line works again, and the siren is silent")
 		}
 	})
+}
+
+// TestResumedOrdersKeepTheLimits plays random orders and faults: the siren is never on after an
+// order to be off, nor for longer than MaxOn after the latest order.
+func TestResumedOrdersKeepTheLimits(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
+			return rapid.SampledFrom([]string{"on", "on", "off", "breaks", "works", "waits", "waits"}).Draw(t, "do")
+		}), 1, 30).Draw(rt, "steps")
+		var wrong string
+		synctest.Test(t, func(t *testing.T) { wrong = playFaults(t, steps) })
+		if wrong != "" {
+			rt.Fatal(wrong)
+		}
+	})
+}
+
+// playFaults plays the steps, one in each 2.1 s, and returns what was wrong.
+func playFaults(t *testing.T, steps []string) (wrong string) {
+	h := newHouse(t, spec("siren", func(s *Spec) { s.MaxOn, s.Rest = 8500*time.Millisecond, 3250*time.Millisecond }))
+	defer h.stop()
+	line := h.lines["siren"]
+	var ordered time.Time // when it was ordered on last; zero: ordered off since
+	for i, step := range append(steps, "works") {
+		switch step {
+		case "on":
+			ordered = time.Now()
+			h.order(resumed(time.Duration(i%3) * 5 * time.Second))
+		case "off":
+			ordered = time.Time{}
+			h.order(off("siren", "arming"))
+		case "breaks":
+			line.with(func(l *fakeLine) { l.fails = errBus })
+		case "works":
+			line.with(func(l *fakeLine) { l.fails = nil })
+		}
+		for range 21 {
+			time.Sleep(100 * time.Millisecond)
+			isBroken := false
+			line.with(func(l *fakeLine) { isBroken = l.fails != nil })
+			late := ordered.IsZero() || time.Since(ordered) > 8600*time.Millisecond
+			if !isBroken && h.Status()[0].Err == "" && line.is() && late {
+				return fmt.Sprintf("step %d: on, %v after the order\n%s", i, time.Since(ordered),
+					strings.Join(h.said("siren"), "\n"))
+			}
+		}
+	}
+	time.Sleep(time.Minute)
+	if s := h.Status()[0]; s.On || line.is() || s.Err != "" {
+		return fmt.Sprintf("at the end %+v", s)
+	}
+	return ""
 }
