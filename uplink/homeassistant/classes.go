@@ -8,18 +8,18 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// The tables below are what Home Assistant 2026.9 accepts. Where each line is from is in
-// testdata/sensor-classes.txt, with which a test compares them. Home Assistant refuses an
-// entity whose device class does not allow its unit or its state class, and the person sees
-// no entity, only a line in Home Assistant's log: so such a class is not announced, see
-// ClassProblem. A version that does not know a class or a unit yet refuses the entity, too:
-// docs/topics.md has the classes that are younger than the oldest version that works.
+// The tables below are what Home Assistant 2026.9 accepts. testdata/sensor-classes.txt has
+// the sources, and a test compares the two. If a device class does not allow the unit or the
+// state class of an entity, Home Assistant refuses the entity with only a line in its log.
+// So such a class is not announced, see ClassProblem. A version that does not know a class or
+// a unit refuses the entity, too: docs/topics.md lists the classes that the oldest supported
+// version does not know.
 
-// A sensorClass says what a device class of the sensor platform allows. The lists are constants,
+// A sensorClass is what a device class of the sensor platform allows. The lists are constants,
 // separated by listSeparator: the code that fills slices would make the program 16 KiB larger.
 type sensorClass struct {
-	units        string // an empty one, which comes last, is no unit; anyUnit allows every unit
-	stateClasses string // stateClassOf chooses among them
+	units        string // an empty last element allows no unit; anyUnit allows every unit
+	stateClasses string // stateClassOf chooses one
 }
 
 const (
@@ -107,7 +107,7 @@ var sensorClasses = map[string]sensorClass{
 	"wind_speed":                       {speeds, measurement},
 }
 
-// binaryClasses are the device classes of two states. They say nothing of units.
+// binaryClasses are the device classes of streams with two states.
 var binaryClasses = []string{"battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door",
 	"garage_door", "gas", "heat", "light", "lock", "moisture", "motion", "moving", "occupancy", "opening",
 	"plug", "power", "presence", "problem", "running", "safety", "smoke", "sound", "tamper", "update",
@@ -165,11 +165,11 @@ func ClassByName(q sensors.Quantity) string {
 	return q.Name
 }
 
-// oneMicro replaces the Greek letter mu by the micro sign, as the table has it:
-// Home Assistant accepts both, and they look the same to who writes a unit.
+// oneMicro replaces the Greek letter mu by the micro sign, which the table has. Home
+// Assistant accepts both, and they look the same to the person who writes a unit.
 func oneMicro(unit string) string { return strings.ReplaceAll(unit, "\u03bc", "\u00b5") }
 
-// classOf is the class of a stream; "" if Home Assistant would refuse it.
+// classOf returns the class of a stream, or "" if Home Assistant would refuse it.
 func classOf(s sensors.Stream) string {
 	if ClassProblem(s) != "" {
 		return ""
@@ -177,11 +177,11 @@ func classOf(s sensors.Stream) string {
 	return s.Class
 }
 
-// stateClassOf is the state class of a number, by which Home Assistant keeps
-// statistics: "total_increasing" for a meter's count, "measurement" or
-// "measurement_angle" for anything else. It is "", which is no statistics, if the
-// class does not allow that one: a count of a class that is only measured, or a
-// value of a class that is only counted, such as energy.
+// stateClassOf returns the state class of a number, for the statistics of Home Assistant:
+// "total_increasing" for the count of a meter, "measurement" or "measurement_angle" for
+// anything else. It returns "", which means no statistics, if the class does not allow it: a
+// count with a class for measurements, or a measurement with a class for counts, such as
+// energy.
 func stateClassOf(class string, total bool) string {
 	form := "measurement" // also the prefix of "measurement_angle"
 	if total {

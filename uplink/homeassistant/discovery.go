@@ -1,15 +1,14 @@
-// Package homeassistant makes the messages that announce an agent and its streams
-// to Home Assistant by its MQTT discovery: as one device with all its entities, or
-// entity by entity where a broker or a link does not carry a message of that size.
-// It publishes nothing itself; package uplink does.
+// Package homeassistant makes the messages that announce an agent and its streams to Home
+// Assistant by its MQTT discovery: as one device with all its entities or, if a broker or a
+// link does not pass a message of that size, entity by entity. Package uplink publishes them.
 //
 // The messages follow https://www.home-assistant.io/integrations/mqtt/, of Home
 // Assistant 2026.9: device discovery needs 2024.11 or later.
 //
 // # Concurrency
 //
-// Everything is a value or a constant table. All functions and methods may be
-// called from any goroutine, as long as nobody changes the slices of a [Device].
+// Everything is a value or a constant table. All functions and methods may be called from
+// any goroutine, as long as the slices and maps of a [Device] do not change.
 package homeassistant
 
 import (
@@ -46,7 +45,8 @@ const (
 	platformEnum Platform = "sensor with options"
 )
 
-// platformOf chooses by the number of states: none is a number, two are on and off.
+// platformOf returns the platform by the number of states: a stream without states has
+// numbers, one with two states is binary.
 func platformOf(s sensors.Stream) Platform {
 	switch len(s.States) {
 	case 0:
@@ -59,9 +59,9 @@ func platformOf(s sensors.Stream) Platform {
 
 // A Device is what is announced: an agent, its board and its streams.
 type Device struct {
-	ClientID  string // also the identifier of the device, and the begin of every unique_id
-	Name      string // what people call it; empty: its client ID
-	Area      string // where it is; empty: where its streams are, if that is one place
+	ClientID  string // also the identifier of the device, and the prefix of every unique_id
+	Name      string // the displayed name; empty: the client ID
+	Area      string // where it is; empty: the area of its streams, if all have the same
 	Prefix    string // of Home Assistant's own topics, usually "homeassistant"
 	Version   string // of the agent
 	Hardware  string // the board's own name; empty: unknown
@@ -75,28 +75,27 @@ type Device struct {
 	Alarm   *Alarm            // of the stream AlarmStream; nil: there is no alarm panel
 }
 
-// AlarmStream is the stream of the alarm panel's state, where there is one.
+// AlarmStream is the name of the stream with the state of the alarm panel.
 const AlarmStream = "alarm"
 
 // A Config is a message that has to be published with the retain flag, so that Home
-// Assistant gets it whenever it starts. An empty payload removes what was announced
-// on the topic.
+// Assistant gets it whenever it starts. An empty payload removes what was announced on the
+// topic.
 type Config struct {
 	Topic   string
 	Payload []byte
 }
 
-// An announcement is a device of Home Assistant's with all its entities, in the
-// form of its device discovery.
+// An announcement is a device with all its entities, in the format of Home Assistant's
+// device discovery.
 type announcement struct {
 	Device       device               `json:"device"`
 	Origin       origin               `json:"origin"`
-	Availability []available          `json:"availability"` // of all that have none of their own
+	Availability []available          `json:"availability"` // of entities without their own
 	Components   map[string]component `json:"components"`
 }
 
-// A device describes the board. Entities with the same identifiers belong to one
-// device of Home Assistant's.
+// A device describes the board. Entities with the same identifiers belong to one device.
 type device struct {
 	Identifiers  []string `json:"identifiers"`
 	Name         string   `json:"name"`
@@ -105,9 +104,8 @@ type device struct {
 	SerialNumber string   `json:"serial_number,omitempty"`
 	SWVersion    string   `json:"sw_version,omitempty"`
 
-	// SuggestedArea is the area in which Home Assistant puts a device that it sees for the
-	// first time. Only devices have one: all entities of ours are in it, and a person
-	// may move each.
+	// SuggestedArea is the area in which Home Assistant puts a new device with all its
+	// entities. A person may move each entity.
 	SuggestedArea string `json:"suggested_area,omitempty"`
 }
 
@@ -119,8 +117,8 @@ type origin struct {
 	SupportURL string `json:"support_url"`
 }
 
-// An available is a topic whose messages say "online" or "offline", as they are or
-// after the template has changed them.
+// An available is a topic whose payloads are "online" or "offline", if necessary after the
+// template has converted them.
 type available struct {
 	Topic         string `json:"topic"`
 	ValueTemplate string `json:"value_template,omitempty"`
@@ -214,8 +212,8 @@ func DiscoveryTopic(prefix, clientID string) string {
 // started (its birth message). A session that is subscribed to it announces again.
 func StatusTopic(prefix string) string { return prefix + "/status" }
 
-// area is where Home Assistant should put the device: what the file says of the node,
-// or else of all sensors and outputs that have an area, if they agree.
+// area returns where Home Assistant should put the device: the configured area of the node,
+// or that of all sensors and outputs with an area if it is the same.
 func (d Device) area() string {
 	area := d.Area
 	for _, s := range d.Streams {
@@ -247,7 +245,7 @@ func (d Device) announcement() announcement {
 	for _, s := range d.Streams {
 		a.Components[s.Name] = d.entity(s)
 	}
-	for name, c := range a.Components { // each says so: not all versions take it from the root
+	for name, c := range a.Components { // in each component, because not all versions use one for the device
 		c.QoS = 1
 		a.Components[name] = c
 	}

@@ -16,20 +16,20 @@ import (
 // for which value_json is not defined.
 const availableTemplate = "{{ 'online' if value_json is defined and value_json.value is not none else 'offline' }}"
 
-// An entity whose sensor is read at a pace outlives two failed reads in a row: one NAK on a
-// bus is no reason for automations to run. The state says the first failure alone, so time
-// decides: the entity keeps its value, as Home Assistant ignores an empty one, and expires
-// (expire_after) unless a read succeeds. A state that says of an older failure that it goes on,
-// as each connection publishes it again, makes the entity unavailable at once; so does one
-// without a reading since the start, whose seq is 0.
+// The entity of a sensor that is read at a fixed interval stays available for two failed
+// reads in a row, because a single NAK on a bus should not trigger automations. Only the
+// first failure is published, so the templates use the time: the entity keeps its value,
+// because Home Assistant ignores an empty one, and expires (expire_after) if no read
+// succeeds. It becomes unavailable at once if the failure in the state is older, as when a
+// new connection publishes it again, or if there was no reading since the start (seq 0).
 const (
 	keptValue     = "{{ '' if value_json.value is none else value_json.value }}"
 	keptAvailable = "{{ 'online' if value_json is defined and (value_json.value is not none or " +
 		"value_json.seq and now().timestamp() * 1000 < value_json.ts + %d) else 'offline' }}"
 )
 
-// entity returns the entity of a stream. It shows the stream's state, never its
-// history: a reading that arrives late cannot change what is displayed.
+// entity returns the entity of a stream. It uses the topic of the state, not that of the
+// readings, so a late reading does not change what is displayed.
 func (d Device) entity(s sensors.Stream) component {
 	state := d.Topics.State(s.Name)
 	c := component{
@@ -70,13 +70,13 @@ func (d Device) entity(s sensors.Stream) component {
 	return c
 }
 
-// expireAfter is the number of seconds after which Home Assistant shows an entity
-// as unavailable: three intervals, so that two lost messages do no harm, and at least a
-// minute, as the link of a node may be away for some seconds. It is 0, which is never, for a
-// state that is published only when something changes.
+// expireAfter returns the number of seconds after which Home Assistant shows an entity as
+// unavailable: three intervals, so that two messages may be lost, and at least minExpiry,
+// because a link may be down for some seconds. It returns 0, which means never, for a state
+// that is published only when it changes.
 func expireAfter(s sensors.Stream) int { return expiryOf(interval(s)) }
 
-// expiryOf is expireAfter for states that come in such intervals; 0: there is no interval.
+// expiryOf is expireAfter for an interval; 0: there is no interval.
 func expiryOf(every time.Duration) int {
 	if every == 0 {
 		return 0
@@ -87,10 +87,9 @@ func expiryOf(every time.Duration) int {
 // minExpiry is the shortest time, in seconds, after which an entity expires.
 const minExpiry = 60
 
-// interval is the longest time between two states of a stream; 0: there is no such
-// bound, because a state is published only on an event. Such are contacts, the
-// alarm of a threshold, whose readings are its transitions alone, and a stream with
-// report.change and without report.at_least.
+// interval returns the longest time between two states of a stream; 0: there is no limit,
+// because a state is published only after a change. That is so for contacts, for the alarm
+// of a threshold, and for a stream with report.change and without report.at_least.
 func interval(s sensors.Stream) time.Duration {
 	report := s.Filter.Report
 	switch {
@@ -141,12 +140,12 @@ func (d Device) diagnostics() map[string]component {
 	}
 }
 
-// titleOf is the name of a stream that is displayed: what people call it, or else one
-// made of its identifier. Home Assistant puts the device's name before it.
+// titleOf returns the displayed name of a stream: the configured name, or one made from its
+// identifier. Home Assistant puts the device's name before it.
 func titleOf(s sensors.Stream) string { return cmp.Or(s.Title, title(s.Name)) }
 
-// title makes a name of an identifier: "room_humidity" becomes "Room humidity". The
-// names of streams are ASCII. A name of separators alone stays as it is.
+// title makes a name from an identifier: "room_humidity" becomes "Room humidity". The names
+// of streams are ASCII. A name that consists of separators is not changed.
 func title(name string) string {
 	words := strings.Join(strings.FieldsFunc(name, isSeparator), " ")
 	if words == "" {
@@ -155,14 +154,13 @@ func title(name string) string {
 	return strings.ToUpper(words[:1]) + words[1:]
 }
 
-// entityID is the entity ID to propose: "sensor.store_12_room". Home Assistant's
-// entity IDs have neither capitals nor dashes, and no underscore at an end or
-// beside another (valid_entity_id in its core.py). It appends a number if two
-// streams get the same.
+// entityID returns the entity ID to propose: "sensor.store_12_room". Entity IDs of Home
+// Assistant have no capitals, no dashes, no underscore at an end and no two successive ones
+// (valid_entity_id in its core.py). Home Assistant appends a number to a duplicate.
 func entityID(p Platform, clientID, name string) string {
 	words := strings.FieldsFunc(clientID+"_"+name, isSeparator)
 	if len(words) == 0 {
-		return "" // Home Assistant makes one of the names
+		return "" // Home Assistant makes one from the names
 	}
 	return string(p) + "." + strings.ToLower(strings.Join(words, "_"))
 }

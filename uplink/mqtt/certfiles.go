@@ -86,10 +86,10 @@ func (t TLS) pair(ctx context.Context) (tls.Certificate, error) {
 	return pair, nil
 }
 
-// pairOf finds the certificate of a key, and puts the others behind it, each
-// authority behind the certificate that it has signed, as RFC 8446, section 4.4.2,
-// wants them: in files they stand in any order. Those that belong nowhere come in
-// the order of the file. The error has the reason for each certificate.
+// pairOf finds the certificate of a key and orders the others after it: each authority
+// follows the certificate that it has signed, as RFC 8446, section 4.4.2, requires. A file
+// may have them in any order. Certificates outside the chain stay in the order of the file.
+// The error has the reason for each certificate.
 func pairOf(certs []*x509.Certificate, key []byte) (pair tls.Certificate, err error) {
 	for i, c := range certs {
 		leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
@@ -112,15 +112,14 @@ func pairOf(certs []*x509.Certificate, key []byte) (pair tls.Certificate, err er
 	return pair, err
 }
 
-// pemBegin begins the first line of a PEM block, behind five dashes. The dashes are
-// not looked for, so that a block with too few of them is reported as damaged.
+// pemBegin begins the first line of a PEM block, after five dashes. It does not include the
+// dashes, so that a block with too few of them is found and reported as damaged.
 const pemBegin = "BEGIN "
 
 // parseCertificates reads the certificates of a file: any number in PEM form, or in
-// DER form. A block that should be a certificate and cannot be read is returned in
-// damaged, with the file and line; those behind it are still read. At least one of
-// certs and damaged is not empty. pem.Decode alone would skip damaged blocks
-// silently.
+// DER form. For a block that should be a certificate and cannot be read, damaged has an
+// error with the file and line; the blocks after it are still read. At least one of certs
+// and damaged is not empty. pem.Decode alone would skip damaged blocks silently.
 func parseCertificates(name string, text []byte) (certs []*x509.Certificate, damaged []error) {
 	text, err := plainText(text)
 	if err != nil {
@@ -164,9 +163,9 @@ func nextBlock(text []byte) int {
 	return len(bytes.TrimRight(text[:at], "-"))
 }
 
-// parseBlock reads one block in PEM form. It returns nil and no error for something
-// else than a certificate, such as a key or a comment. The error is the end of a
-// sentence about the certificate.
+// parseBlock parses one block in PEM form. It returns nil and no error for anything but a
+// certificate, such as a key or a comment. The error is the end of a sentence about the
+// certificate.
 func parseBlock(text []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(text)
 	switch {
@@ -209,11 +208,11 @@ func encrypted(key []byte) bool {
 	return false
 }
 
-// Check reads every file that a connection needs: the password's, and those of TLS.
-// Nothing is kept of them; each connection reads them again. The error joins all
-// that would prevent a connection. Warnings are for a person and prevent none, such
-// as a damaged certificate beside good ones. It returns after limits.Connect at the
-// latest, also if a file cannot be read to its end.
+// Check reads every file that a connection needs: that of the password, and those of TLS.
+// It keeps nothing; each connection reads them again. The error joins everything that would
+// prevent a connection. Warnings are for a person and prevent none, such as a damaged
+// certificate among good ones. It returns after limits.Connect at the latest, also if a
+// read hangs.
 func (b Broker) Check(ctx context.Context) (warnings []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.limits().Connect)
 	defer cancel()

@@ -125,7 +125,7 @@ type dialed struct {
 	error
 }
 
-// newRace returns a race that at most so many attempts are started in.
+// newRace returns a race of at most so many attempts.
 func newRace(ctx context.Context, attempts int) *race {
 	r := &race{results: make(chan dialed, attempts)}
 	r.ctx, r.cancel = context.WithCancel(ctx)
@@ -140,7 +140,7 @@ func (r *race) start(dial func(context.Context) (net.Conn, error)) {
 	})
 }
 
-// end ends all attempts, and closes the connections that nobody has taken.
+// end ends all attempts, and closes the connections whose results were not taken.
 func (r *race) end() {
 	r.cancel()
 	r.dialing.Wait()

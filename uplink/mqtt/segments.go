@@ -19,10 +19,10 @@ import (
 const smallSegment = 536
 
 const (
-	stallsToShrink = 2               // connections in a row that stalled early
-	stallSoon      = 5 * time.Minute // after the start of a connection: later, the link itself may have failed
-	stallRetrans   = 2               // retransmissions by the kernel: one may be chance
-	keepSegments   = 24 * time.Hour  // then larger segments are tried again: the path may have changed
+	stallsToShrink = 2               // so many connections in a row that stall early make segments small
+	stallSoon      = 5 * time.Minute // what "early" means; later the link itself may have failed
+	stallRetrans   = 2               // retransmissions of a stalled connection; one may be chance
+	keepSegments   = 24 * time.Hour  // after this time larger segments are tried again: the path may have changed
 )
 
 // segments detects a path that loses large packets silently: a tunnel or a modem
@@ -31,7 +31,7 @@ const (
 // stalls with its first large packet. Later connections use smaller segments then,
 // in both directions. There is one for each server; it lives as long as the Dialer.
 type segments struct {
-	mu     sync.Mutex // guards all that follows: Conn.end runs in any goroutine
+	mu     sync.Mutex // guards the fields below, because Conn.end runs in any goroutine
 	small  bool       // new connections use smallSegment
 	since  time.Time  // when small became true
 	stalls int        // connections in a row that stalled early
@@ -50,17 +50,17 @@ func (s *segments) limit() int {
 	return 0
 }
 
-// unreachable records that no connection was made: the link is down, so that the
-// stall before it proves nothing about the size of packets.
+// unreachable records that no connection was made: the link is down, and may have been the
+// cause of the last stall, too.
 func (s *segments) unreachable() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stalls = 0
 }
 
-// ended records the end of a connection that began at a time. stalled says that it
-// waited for an acknowledgement of TCP. It returns the reason, with an explanation
-// for a person if this end makes segments small.
+// ended records the end of a connection that began at a time. stalled means that it waited
+// for an acknowledgement of TCP. It returns why, with an explanation for a person if
+// segments are small from now on.
 func (s *segments) ended(why error, stalled bool, began time.Time) error {
 	if !stalled || time.Since(began) > stallSoon {
 		s.unreachable()
@@ -129,7 +129,7 @@ func stalled(conn net.Conn) bool {
 		return false
 	}
 	waiting := info.Bytes_sent - info.Bytes_retrans - info.Bytes_acked
-	return waiting < 1<<62 && waiting > smallSegment // the unsigned difference may be one of less than 0
+	return waiting < 1<<62 && waiting > smallSegment // above 1<<62 the difference is negative
 }
 
 // bound sets the maximum segment size of a socket: tcp(7), TCP_MAXSEG. It has to be

@@ -9,49 +9,49 @@ import (
 	"time"
 )
 
-// A Version is one of MQTT. The zero value is 3.1.1.
+// A Version is a version of MQTT. The zero value is 3.1.1.
 type Version uint8
 
 const (
 	V311 Version = iota
 	V5
-	Auto // 5, and 3.1.1 where the broker refuses that
+	Auto // 5, or 3.1.1 if the broker refuses 5
 )
 
-// String returns the version as the configuration has it.
+// String returns the version as it is written in the configuration.
 func (v Version) String() string { return [...]string{"3.1.1", "5", "auto"}[v] }
 
-// Facts are what a broker has said in CONNACK: MQTT 5, section 3.2.2.3. Of a connection
-// by MQTT 3.1.1, which has none of it, only the first three fields are set.
+// Facts is what a broker has announced in CONNACK: MQTT 5, section 3.2.2.3. With MQTT 3.1.1
+// only the first three fields are set.
 type Facts struct {
 	Version   Version
 	KeepAlive time.Duration // between two PINGREQs: ours, or the broker's if that is shorter
-	Refuses5  string        // with Auto and 3.1.1: how the server did not accept 5, a day ago at most
+	Refuses5  string        // with Auto and 3.1.1: how the server refused 5, at most a day ago
 
-	Resumed        bool   // it goes on with our last session: it may send what came for us since then
+	Resumed        bool   // the broker has resumed our last session, and may send messages from since then
 	ReceiveMaximum int    // messages at QoS 1 in flight; 0: as many as there are packet IDs
-	MaxPacket      int    // bytes of a packet that it takes; 0: any
-	NoRetain       bool   // it takes no retained messages: they are sent without that flag
+	MaxPacket      int    // maximum bytes of a packet; 0: no limit
+	NoRetain       bool   // no retained messages: they are sent without that flag
 	Aliases        int    // topics that may have an alias; 0: none
-	ClientID       string // it has assigned another one than ours; empty: it has not
-	Reason         string // its own words; empty: none
+	ClientID       string // the client ID that the broker has assigned; empty: ours
+	Reason         string // the Reason String; empty: none
 }
 
 const (
-	keepVersion = 24 * time.Hour // how long a server that refused version 5 is not asked again
-	keepSilence = time.Hour      // the same for one that did not answer to 5: it may have been busy
+	keepVersion = 24 * time.Hour // how long version 5 is not tried after the server refused it
+	keepSilence = time.Hour      // the same after the server did not answer: it may have been busy
 )
 
-// A versionMemory knows of one server that it refuses version 5. It lives as long as
-// the Dialer, whose goroutine uses it.
+// A versionMemory remembers that a server refuses version 5. It lives as long as the Dialer,
+// whose goroutine uses it.
 type versionMemory struct {
-	refused time.Time     // when it accepted 3.1.1 after it had not accepted 5; zero: it never did
-	keep    time.Duration // from then on: 5 is not tried
-	why     string        // how it did not accept 5
-	silent  bool          // it has not answered to 5: the next attempt is by 3.1.1
+	refused time.Time     // when the server accepted 3.1.1 after it had refused 5; zero: never
+	keep    time.Duration // how long after refused 5 is not tried
+	why     string        // how the server refused 5
+	silent  bool          // the server has not answered to 5: 3.1.1 is tried next
 }
 
-// first returns the version to begin with at the server.
+// first returns the version to try first.
 func (m *versionMemory) first(configured Version) Version {
 	switch {
 	case configured != Auto:
@@ -62,13 +62,12 @@ func (m *versionMemory) first(configured Version) Version {
 	return V5
 }
 
-// errAnswer311 is the answer of a broker that does not know MQTT 5: a CONNACK without
-// properties.
+// errAnswer311 means that the broker does not know MQTT 5: its CONNACK has no properties.
 var errAnswer311 = errors.New("the broker answers as MQTT 3.1.1 does: set mqtt.version: 3.1.1 or auto")
 
-// refusesVersion reports whether a connection by MQTT 5 failed in a way that lets one by
-// 3.1.1 succeed: the broker says that it does not know the version (0x84, or 1 as
-// 3.1.1 has it), its answer is none of MQTT 5, or it closes without one.
+// refusesVersion reports whether a connection with MQTT 5 failed so that one with 3.1.1 may
+// succeed: the broker says that it does not support the version (0x84, or 1 as in 3.1.1),
+// its answer is not one of MQTT 5, or it closes the connection without an answer.
 func refusesVersion(err error) bool {
 	var refused *RefusedError
 	var wrong *ProtocolError
@@ -82,17 +81,17 @@ func refusesVersion(err error) bool {
 	return errors.Is(err, errAnswer311) || errors.As(err, &wrong)
 }
 
-// isSilent reports whether the server has not answered CONNECT in time. It may not know the
-// version and wait for a packet that it does, or it is busy.
+// isSilent reports whether the server has not answered CONNECT in time. It may ignore a
+// CONNECT of an unknown version, or be busy.
 func isSilent(err error) bool {
 	var early *unansweredError
 	return errors.As(err, &early) && early.silent
 }
 
-// dialVersion connects to the server with this index by the version that is configured.
-// With Auto that is 5; where the server refuses it, 3.1.1 in the same call, and first
-// for the next keepVersion. Where it does not answer, 5 and 3.1.1 take turns from call to
-// call: each attempt waits for as long as one may.
+// dialVersion connects to the server with this index, with the configured version. With Auto
+// it tries 5. If the server refuses that, it tries 3.1.1 in the same call, and tries it first
+// for the next keepVersion. If the server does not answer, the next call tries 3.1.1: there
+// is no time for both in one call.
 func (d *Dialer) dialVersion(ctx context.Context, i int, will Message) (*Conn, error) {
 	broker, server, memory := d.broker, d.broker.Servers[i], &d.versions[i]
 	broker.Protocol, broker.resume = memory.first(d.broker.Protocol), d.resumes
@@ -122,15 +121,16 @@ func (d *Dialer) dialVersion(ctx context.Context, i int, will Message) (*Conn, e
 	return conn, err
 }
 
-// A referral is the server that a broker has named, in CONNACK or DISCONNECT (Server
-// Reference, MQTT 5, section 4.13). Only one that is configured is followed: else
-// whoever answers in a broker's place could send the agent, and its password, anywhere.
+// A referral is the server to which a broker has redirected us, in CONNACK or DISCONNECT
+// (Server Reference, MQTT 5, section 4.13). Only configured servers are accepted: otherwise
+// a forged answer could send the agent with its password to any host.
 type referral struct {
 	servers []*url.URL
-	next    atomic.Int32 // its index and 1; 0: none
+	next    atomic.Int32 // 1 + its index in servers; 0: none
 }
 
-// note takes a reference: a host, or host:port, or several with spaces between.
+// note records a Server Reference: host or host:port, or several of them, separated by
+// spaces.
 func (r *referral) note(reference string) {
 	for name := range strings.FieldsSeq(reference) {
 		for i, server := range r.servers {
@@ -142,7 +142,7 @@ func (r *referral) note(reference string) {
 	}
 }
 
-// noteIn takes the reference in why a connection was refused or lost.
+// noteIn records the reference in the error with which a connection was refused or lost.
 func (r *referral) noteIn(why error) {
 	var refused *RefusedError
 	var ended *DisconnectError
@@ -154,7 +154,8 @@ func (r *referral) noteIn(why error) {
 	}
 }
 
-// take returns the index of the server that was named last, once; first if there is none.
+// take returns the index of the last recorded server and forgets it, or first if there is
+// none.
 func (r *referral) take(first int) int {
 	if next := r.next.Swap(0); next > 0 {
 		return int(next) - 1

@@ -1,7 +1,6 @@
-// Package mqtttest has an MQTT broker for tests that misbehaves as a script says:
-// it sends what a broker must not send, stops reading, or acknowledges nothing. It
-// keeps no sessions and no retained messages. A test that needs a broker which
-// works uses an embedded or a real one.
+// Package mqtttest has an MQTT broker for tests that misbehaves as a script determines: it
+// sends invalid packets, stops reading, or acknowledges nothing. It keeps no sessions and no
+// retained messages. A test that needs a correct broker uses an embedded or a real one.
 //
 // # Concurrency
 //
@@ -56,7 +55,7 @@ type Broker struct {
 
 	// Mu guards the fields up to the next blank line.
 	Mu        sync.Mutex
-	Connects  int               // connections, but for those that were not a client of MQTT
+	Connects  int               // connections, without those that were not a client of MQTT
 	First     time.Time         // when the first connection was accepted, or when NoteStall was called on it
 	Second    time.Time         // when the second connection was accepted
 	Published int               // PUBLISH packets that were read
@@ -145,17 +144,17 @@ type Conn struct {
 	isMQTT      bool            // the first packet was a CONNECT of MQTT
 }
 
-// A Packet is one that the client has sent.
+// A Packet is a packet that the client has sent.
 type Packet struct {
 	Kind    byte   // its type, the high half of the first byte
-	ID      uint16 // of SUBSCRIBE, UNSUBSCRIBE, and PUBLISH at QoS 1; else 0, which no packet may have
-	Topic   string // of PUBLISH, SUBSCRIBE and UNSUBSCRIBE, of which only the first topic counts
+	ID      uint16 // of SUBSCRIBE, UNSUBSCRIBE, and PUBLISH at QoS 1; otherwise 0, which is not a valid ID
+	Topic   string // of PUBLISH; of SUBSCRIBE and UNSUBSCRIBE the first topic
 	Alias   uint16 // Topic Alias of PUBLISH with MQTT 5; 0: none
 	payload []byte // of PUBLISH
 }
 
-// maxPacket bounds the bytes of a packet that Next reads, so that a client that is
-// not one of MQTT costs no memory.
+// maxPacket limits the bytes of a packet that Next reads, so that a client that does not
+// speak MQTT costs no memory.
 const maxPacket = 1 << 20
 
 // Next reads a packet. It reports false when the connection has ended, or when a
@@ -194,7 +193,7 @@ func (s *Conn) Next() (p Packet, ok bool) {
 	return p, true
 }
 
-// parse fills in what p has of the body.
+// parse sets the fields of p that are in the body.
 func (s *Conn) parse(p *Packet, head byte, body []byte) {
 	switch p.Kind {
 	case SubscribePacket, UnsubscribePacket:
@@ -215,8 +214,8 @@ func (s *Conn) parse(p *Packet, head byte, body []byte) {
 	}
 }
 
-// cutProperties splits a body behind its properties, which have their length in front:
-// MQTT 5, section 2.2.2. There are none with MQTT 3.1.1.
+// cutProperties splits a body after its properties, which begin with their length: MQTT 5,
+// section 2.2.2. There are none with MQTT 3.1.1.
 func (s *Conn) cutProperties(b []byte) (properties, rest []byte) {
 	if !s.V5 {
 		return nil, b
@@ -256,8 +255,8 @@ func (s *Conn) resolve(p *Packet, properties []byte) {
 	}
 }
 
-// cutString splits a body behind the string that it begins with, which has its
-// length in front: MQTT 3.1.1, section 1.5.3.
+// cutString splits a body after its first string, which begins with its length: MQTT 3.1.1,
+// section 1.5.3.
 func cutString(b []byte) (string, []byte) {
 	n := 2 + int(binary.BigEndian.Uint16(b))
 	return string(b[2:n]), b[n:]
@@ -304,10 +303,10 @@ func (s *Conn) Serve(handled func(Packet) bool) {
 	}
 }
 
-// Answer answers one packet as MQTT 3.1.1 wants it, unless AcksNothing is set:
-// SUBACK, UNSUBACK, PUBACK or PINGRESP. A message at QoS 1 goes back to the client
-// at QoS 0 if it has subscribed to the topic. The agent's canary always goes back,
-// as some scripts refuse its subscription.
+// Answer answers one packet, unless AcksNothing is set: with SUBACK, UNSUBACK, PUBACK or
+// PINGRESP. It sends a message at QoS 1 back to the client at QoS 0 if the client has
+// subscribed to the topic. It always sends the agent's canary back, because some scripts
+// refuse its subscription.
 func (s *Conn) Answer(p Packet) {
 	switch p.Kind {
 	case SubscribePacket:
@@ -374,8 +373,8 @@ func (s *Conn) Publish(flags byte, topic string, payload []byte) bool {
 	return s.SendPacket(0x30|flags, append(body, payload...))
 }
 
-// NoteStall moves First to now, if this is the first connection: from here on the
-// broker hangs, and the test measures how long the agent takes to give it up.
+// NoteStall sets First to now if this is the first connection: the broker hangs from now on,
+// and the test measures how long the agent waits before it reconnects.
 func (s *Conn) NoteStall() {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()

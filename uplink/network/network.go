@@ -28,11 +28,11 @@ const (
 // <linux/netlink.h>, which the kernel allocates for them, is less.
 const maxDatagram = 32 << 10
 
-// AwaitBack puts a token into back each time that a link gets a carrier, or an
-// address or a route is added. It blocks until ctx is done, and returns its error,
-// or an earlier one if the kernel cannot be listened to. back has to have room for a
-// token; while it is full, further ones are dropped. A token may come although
-// nothing is back: announcements that the kernel has dropped count as one that is.
+// AwaitBack puts a token into back each time that a link gets a carrier, or an address or a
+// route is added. It blocks until ctx is done and returns the error of ctx, or earlier an
+// error of the netlink socket. back must have room for one token; while it is full, further
+// tokens are dropped. A token may come although nothing is back, because the kernel has
+// dropped announcements.
 func AwaitBack(ctx context.Context, back chan<- struct{}) error {
 	socket, err := listen()
 	if err != nil {
@@ -66,7 +66,7 @@ func await(ctx context.Context, socket *os.File, back chan<- struct{}) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, syscall.ENOBUFS): // there were more than the kernel keeps: some were lost
+		case errors.Is(err, syscall.ENOBUFS): // the kernel has dropped announcements
 		case err != nil:
 			return err
 		case !mayBeBack(datagram[:n]):
@@ -85,8 +85,8 @@ const (
 	linkSize  = 16 // of all of it
 )
 
-// mayBeBack reports whether a datagram announces something that a connection may
-// have waited for.
+// mayBeBack reports whether a datagram announces a change after which a connection may
+// succeed.
 func mayBeBack(datagram []byte) bool {
 	messages, err := syscall.ParseNetlinkMessage(datagram)
 	if err != nil {
@@ -97,8 +97,8 @@ func mayBeBack(datagram []byte) bool {
 		case syscall.RTM_NEWADDR, syscall.RTM_NEWROUTE:
 			return true
 		case syscall.RTM_NEWLINK:
-			// Also a link that loses its carrier is announced so, and one that scans for
-			// wireless networks.
+			// RTM_NEWLINK also announces a lost carrier and scans for wireless networks, so the
+			// flag has to be checked.
 			if len(m.Data) >= linkSize && binary.NativeEndian.Uint32(m.Data[linkFlags:])&syscall.IFF_RUNNING != 0 {
 				return true
 			}

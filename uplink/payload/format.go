@@ -17,8 +17,8 @@ func (f Format) IsPlain() bool { return f != JSON }
 
 // Formats are the formats of a client's streams. The zero value is JSON for all.
 type Formats struct {
-	Default Format            // of the streams that are not listed, also of those that are no longer configured
-	Streams map[string]Format // by stream; nobody changes it while it is in use
+	Default Format            // of streams that are not listed, also of those not configured any more
+	Streams map[string]Format // by stream; must not change while it is in use
 }
 
 // Of returns the format of a stream. It allocates nothing.
@@ -33,8 +33,8 @@ func (f *Formats) Of(stream string) Format {
 // message deletes the state at the broker.
 const Unavailable = "unavailable"
 
-// AppendPlain appends a reading without anything around it: the word of its state, or
-// its number as JSON has it, or [Unavailable]. It appends at least one byte.
+// AppendPlain appends the plain payload of a reading: the word of its state, or its number
+// in the format of JSON, or [Unavailable]. It appends at least one byte.
 func AppendPlain(b []byte, r *sensors.Reading) []byte {
 	switch {
 	case r.Err != "":

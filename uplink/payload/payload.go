@@ -47,8 +47,8 @@ func appendMembers(b []byte, it *queue.Item, historical bool) []byte {
 	return appendReading(b, &it.Reading, it.Boot, historical)
 }
 
-// appendEvent appends an event with its details. The boot of a gap is that of
-// the readings that are missing; the start that tells of it is `start` then.
+// appendEvent appends an event with its details. The details of a gap have the boot of the
+// missing readings, so the boot in which the gap was reported has the key start.
 func appendEvent(b []byte, it *queue.Item) []byte {
 	b = append(b, `"ts":`...)
 	b = strconv.AppendInt(b, it.At.Unix, 10)
@@ -67,8 +67,8 @@ func appendEvent(b []byte, it *queue.Item) []byte {
 	return append(b, '}')
 }
 
-// appendReading appends the members of a reading, and closes the object. Members
-// that say nothing (no unit, a synchronised clock, no error) are left out.
+// appendReading appends the members of a reading, and closes the object. Members with their
+// usual value (no unit, a synchronized clock, no error) are left out.
 func appendReading(b []byte, r *sensors.Reading, boot string, historical bool) []byte {
 	b = append(b, `"ts":`...)
 	b = strconv.AppendInt(b, r.At.Unix, 10)
@@ -82,7 +82,7 @@ func appendReading(b []byte, r *sensors.Reading, boot string, historical bool) [
 	if r.By != "" {
 		b = appendString(b, `,"by":`, r.By)
 	}
-	if r.For > 0 { // not a time that was reckoned at the change: the clock may be known better by now
+	if r.For > 0 { // computed now, because At may have been corrected since the change
 		b = append(b, `,"until":`...)
 		b = strconv.AppendInt(b, r.At.Unix+r.For.Milliseconds(), 10)
 	}
@@ -112,8 +112,8 @@ func appendValue(b []byte, r *sensors.Reading) []byte {
 	return b
 }
 
-// appendNumber appends a number with as many digits as it needs, without an exponent
-// between 1e-6 and 1e21: the format of encoding/json and of JavaScript.
+// appendNumber appends a number with as few digits as identify it, and without an exponent
+// from 1e-6 to 1e21: the format of encoding/json and JavaScript.
 func appendNumber(b []byte, v float64) []byte {
 	format := byte('f')
 	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
@@ -128,7 +128,7 @@ func appendNumber(b []byte, v float64) []byte {
 func appendString(b []byte, key, s string) []byte {
 	b = append(b, key...)
 	if !isPlain(s) {
-		quoted, err := json.Marshal(s) // also mends what is not UTF-8
+		quoted, err := json.Marshal(s) // also replaces invalid UTF-8
 		if err != nil {
 			panic("payload: " + err.Error()) // strings always marshal
 		}
