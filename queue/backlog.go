@@ -215,7 +215,7 @@ func (b *backlog) hangLocked() {
 		return
 	}
 	b.storage.hangs = true
-	b.log.Error("storage hangs: what comes is in memory only", "waited", diskTimeout)
+	b.log.Error("storage hangs: new readings are in memory only", "waited", diskTimeout)
 	b.reportLocked("storage", b.opt.Clock.Now(), `{"state":"hangs"}`)
 }
 

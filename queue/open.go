@@ -304,7 +304,7 @@ func (w writer) restoreStartCount() {
 	}
 	count, _, _ := strings.Cut(w.boot, "-")
 	if err := replaceFile(path, []byte(count+"\n")); err != nil {
-		w.log.Warn("the count of starts could not be put back: it begins anew", "err", err)
+		w.log.Warn("the count of starts could not be restored: it begins at 1 again", "err", err)
 	}
 }
 

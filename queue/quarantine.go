@@ -135,11 +135,11 @@ func (st *store) deleteOldQuarantined() (made []storageEvent) {
 			continue
 		}
 		if err := os.Remove(a.path); err != nil {
-			st.log.Warn("a file aside stays", "err", err)
+			st.log.Warn("a quarantined file could not be deleted", "err", err)
 			continue
 		}
 		total -= a.size
-		st.log.Warn("a file aside was deleted", "file", a.path, "bytes", a.size)
+		st.log.Warn("a quarantined file was deleted", "file", a.path, "bytes", a.size)
 		made = append(made, storageEvent{"quarantine", jsonObject("file", a.path, "deleted", true)})
 	}
 	return made

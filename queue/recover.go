@@ -125,7 +125,7 @@ var errCrashedTwice = errors.New("the agent died twice while it opened the file"
 func (st *store) mark(m *marker) error {
 	err := m.set()
 	if isDiskError(err) {
-		st.log.Warn("this start is not marked", "err", err)
+		st.log.Warn("the marker of this start could not be written", "err", err)
 		return nil
 	}
 	return err
@@ -135,7 +135,7 @@ func (st *store) mark(m *marker) error {
 // one crash that did not happen, and it takes two to quarantine a file.
 func (st *store) unmark(m *marker) {
 	if err := m.clear(); err != nil {
-		st.log.Warn("the marker of this start stays", "err", err)
+		st.log.Warn("the marker of this start could not be deleted", "err", err)
 	}
 }
 

@@ -61,7 +61,7 @@ func (st *store) restore(f *file, why error) (storageEvent, error) {
 	if err != nil {
 		return storageEvent{}, err
 	}
-	st.log.Error("the queue file was made anew with all that it held", "file", st.path, "why", why, "aside", aside)
+	st.log.Error("the queue file was restored with all that it contained", "file", st.path, "why", why, "aside", aside)
 	switch {
 	case f.salvagedFrom != nil && aside != "":
 		f.salvagedFrom = nil

@@ -106,5 +106,5 @@ func (q *Queue) takeUnsaved(l *Unsaved) {
 	for _, g := range l.gaps {
 		q.gaps.merge(g)
 	}
-	q.log.Info("what could not be written goes on in memory", "readings", l.count(), "why", fmt.Sprint(l.err))
+	q.log.Info("unwritten readings stay in memory", "readings", l.count(), "why", fmt.Sprint(l.err))
 }

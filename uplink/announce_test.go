@@ -135,7 +135,7 @@ func TestARefusedSubscriptionHoldsNothingBack(t *testing.T) {
 			t.Errorf("%d readings left", n)
 		}
 	}, atHome)
-	if n := strings.Count(log, "when Home Assistant restarts it is not told again"); n != 1 ||
+	if n := strings.Count(log, "the announcement is not repeated when Home Assistant restarts"); n != 1 ||
 		br.count(announced) != 2 {
 		t.Errorf("told %d times, announced %d times:\n%s", n, br.count(announced), log)
 	}

@@ -155,7 +155,7 @@ func (n *notices) confirm(f *sentMessage) {
 	id := f.notice.id
 	n.link.notices.acked[id] = true
 	if n.link.notices.records.deferred(id) {
-		n.link.log.Info("what did not get through does so again", "topic", id.topic, "bytes", f.size())
+		n.link.log.Info("a message about ourselves gets through again", "topic", id.topic, "bytes", f.size())
 		n.health.changed()
 	}
 	delete(n.link.notices.records, id)

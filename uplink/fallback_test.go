@@ -166,7 +166,8 @@ func TestWhatMQTT5SaidIsNotKeptForABrokerWithout(t *testing.T) {
 		}}
 		d := replaced(t, b)
 		time.Sleep(2 * time.Minute)
-		if s := d.queue.Stats(); s.Backlog+s.Rejected != 1 || !strings.Contains(d.log.String(), "nobody hears a stream") {
+		if s := d.queue.Stats(); s.Backlog+s.Rejected != 1 ||
+			!strings.Contains(d.log.String(), "a stream has no subscriber") {
 			t.Fatalf("before: %+v\n%s", s, d.log.String())
 		}
 		b.become(true)
@@ -176,7 +177,7 @@ func TestWhatMQTT5SaidIsNotKeptForABrokerWithout(t *testing.T) {
 			t.Errorf("%d have arrived, want %d; %+v", len(d.acked()), d.size+1, s)
 		}
 		log := d.log.String()
-		if n := strings.Count(log, "whether anybody hears a stream is not known any more"); n != 1 {
+		if n := strings.Count(log, "it is not known any more whether a stream has a subscriber"); n != 1 {
 			t.Errorf("the log ends the unheard stream %d times, want once:\n%s", n, log)
 		}
 	})

@@ -68,7 +68,7 @@ func (t *retries) acceptStream(stream string) {
 	if h == nil || h.open {
 		return
 	}
-	t.link.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic",
+	t.link.log.Info("the broker accepts a stream again: the kept readings are sent", "stream", stream, "topic",
 		t.link.topics.History(stream))
 	h.open, h.next = true, time.Time{}
 	h.rewind()

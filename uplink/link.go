@@ -191,7 +191,7 @@ func (l *Link) Run(ctx context.Context) error {
 			continue
 		}
 		if errors.Is(err, errNetworkBack) {
-			l.log.Info("uplink connects anew: our network was away")
+			l.log.Info("uplink reconnects: the network was down")
 			continue
 		}
 		// An expected end needs no back-off: at most three for each of a few notices.
@@ -220,7 +220,7 @@ func (l *Link) watchNetwork(ctx context.Context) {
 		return
 	}
 	if err := l.opt.AwaitNetwork(ctx, l.network); err != nil && ctx.Err() == nil {
-		l.log.Warn("the kernel does not tell when the network is back: attempts come by their own pace", "err", err)
+		l.log.Warn("the kernel does not report when the network is back: attempts follow the back-off", "err", err)
 	}
 }
 

@@ -394,7 +394,7 @@ func (b *broker) seqs(topic string) (seqs []uint64) {
 // A backlog is a real queue.
 type backlog struct {
 	*queue.Queue
-	torn atomic.Bool // what is set aside cannot be read
+	torn atomic.Bool // messages that were set aside cannot be read
 }
 
 func (b *backlog) Rejected(c *queue.Cursor, max int) ([]queue.Item, error) {

@@ -67,7 +67,7 @@ func (l *Link) loadHeld() {
 	for {
 		items, err := l.backlog.Rejected(&c, 256)
 		if err != nil {
-			l.log.Error("what is set aside cannot be read", "err", err)
+			l.log.Error("messages that were set aside cannot be read", "err", err)
 		}
 		if len(items) == 0 {
 			return
@@ -175,7 +175,7 @@ func (t *retries) tryAlone() bool {
 	it, err := t.nextAlone()
 	switch {
 	case err != nil:
-		t.link.log.Error("what is set aside cannot be read: it is tried again in a day", "err", err)
+		t.link.log.Error("messages that were set aside cannot be read: it is tried again in a day", "err", err)
 		t.trying = false
 		r.wait(time.Now())
 		return false
@@ -243,7 +243,8 @@ func (r *rejects) closes(it *queue.Item) bool {
 // accepted records that the broker accepted an item for which it had closed the connection.
 func (t *retries) accepted(it *queue.Item) {
 	if it.Declared() {
-		t.link.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
+		t.link.log.Info("the broker accepts a message that it refused before", "stream", it.Stream, "boot", it.Boot,
+			"seq", it.Seq)
 		return
 	}
 	t.acceptStream(it.Stream)

@@ -189,7 +189,7 @@ func TestAHoldOutlivesADiskThatFails(t *testing.T) {
 		}
 	}, func(o *Options) { o.Stats = nil }) // no heartbeat: nothing is in flight when the trial is due
 	inOrder(t, br, "porch/room", 51)
-	if n := strings.Count(log, "what is set aside cannot be read"); n != 1 {
+	if n := strings.Count(log, "messages that were set aside cannot be read"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log)
 	}
 }

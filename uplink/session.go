@@ -264,7 +264,7 @@ func (s *session) subscribed(f *sentMessage) error {
 		}
 	case unreadable[denied.Topic]: // the log has it already
 	case denied.Topic == s.link.opt.homeStatusTopic():
-		s.link.log.Warn("when Home Assistant restarts it is not told again", "err", err)
+		s.link.log.Warn("the announcement is not repeated when Home Assistant restarts", "err", err)
 	default:
 		s.link.log.Warn("take-overs and late wills go unnoticed", "err", err)
 	}

@@ -38,7 +38,7 @@ func (l *Link) noteUnheard(stream string, t mqtt.Token) {
 	u.add(stream)
 	if now := time.Now(); !u.open[stream] && now.Sub(u.told[stream]) >= unheardEvery {
 		u.told[stream], u.open[stream] = now, true
-		l.log.Warn("nobody hears a stream: the broker has no subscriber for it", "stream", streamName(stream), "topic",
+		l.log.Warn("a stream has no subscriber at the broker", "stream", streamName(stream), "topic",
 			l.topics.History(stream))
 		l.report("unheard", map[string]any{"stream": streamName(stream), "began": true})
 	}
@@ -56,7 +56,7 @@ func (l *Link) noteHeard(stream string) {
 	u.mu.Unlock()
 	if u.open[stream] {
 		u.open[stream] = false
-		l.log.Info("a stream is heard again", "stream", streamName(stream), "unheard", count)
+		l.log.Info("a stream has a subscriber again", "stream", streamName(stream), "unheard", count)
 		l.report("unheard", map[string]any{"stream": streamName(stream), "began": false, "count": count})
 	}
 }
@@ -69,7 +69,7 @@ func (l *Link) forgetUnheard() {
 		if !u.open[stream] {
 			continue
 		}
-		l.log.Info("whether anybody hears a stream is not known any more: MQTT 3.1.1 has no word for it", "stream",
+		l.log.Info("it is not known any more whether a stream has a subscriber: MQTT 3.1.1 does not report it", "stream",
 			streamName(stream), "unheard", count)
 		l.report("unheard", map[string]any{"stream": streamName(stream), "began": false, "count": count,
 			"why": "MQTT 3.1.1 does not tell"})

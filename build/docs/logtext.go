@@ -114,7 +114,7 @@ var logParts = []logPart{
 		{"storage fails: readings are kept in memory",
 			"the disk is full, read-only or broken: `err` says which. Readings are still sent to the broker, " +
 				"but a power cut loses the backlog. Free some space, or replace the card"},
-		{"storage hangs: what comes is in memory only",
+		{"storage hangs: new readings are in memory only",
 			"the disk neither completes nor refuses a write: the card may be failing, or a network file system " +
 				"is not reachable"},
 		{"storage works again", "the readings in memory were written to disk"},
@@ -129,8 +129,8 @@ var logParts = []logPart{
 		{"damaged blocks stay in the queue", "they could not be removed, because the disk cannot be written"},
 		{"gaps on disk skipped", "earlier gaps cannot be read, and are not published"},
 		{"item that was set aside is damaged and skipped", "one message of `holdfast queue export -aside` is lost"},
-		{"what is set aside cannot be read", "the disk fails: it is tried again"},
-		{"what is set aside cannot be read: it is tried again in a day", "the disk fails"},
+		{"messages that were set aside cannot be read", "the disk fails: it is tried again"},
+		{"messages that were set aside cannot be read: it is tried again in a day", "the disk fails"},
 		{"what is kept of a stream cannot be read",
 			"the disk fails: the readings of a held stream are tried again"},
 		{"backlog cannot be read",
@@ -144,12 +144,12 @@ var logParts = []logPart{
 			"replace the card, or mount the disk"},
 		{"the queue file was emptied under the agent: what was in it is lost",
 			"another program truncated it; the loss is declared as a gap"},
-		{"the queue file was made anew with all that it held",
+		{"the queue file was restored with all that it contained",
 			"another program deleted or replaced it; nothing is lost"},
 		{"the file at queue.path was not made by holdfast: it stays as it is",
 			"the path has a file of another program; the queue is beside it, under the name in `using`"},
-		{"a file aside was deleted", "damaged files are kept up to the size of the queue: this was the oldest"},
-		{"a file aside stays", "it could not be deleted; delete it by hand"},
+		{"a quarantined file was deleted", "damaged files are kept up to the size of the queue: this was the oldest"},
+		{"a quarantined file could not be deleted", "it could not be deleted; delete it by hand"},
 		{"the queue held the backlog of another client ID: it is kept aside, and not sent",
 			"the client ID changed; `holdfast queue adopt` sends it under the new one"},
 		{"a backlog of another client ID lies beside the queue: holdfast queue adopt sends it under this one, or " +
@@ -160,17 +160,17 @@ var logParts = []logPart{
 			"the client ID changed, and there was no backlog"},
 		{"readings of another client ID or queue were in memory only and are lost", "the configuration changed while " +
 			"the disk failed"},
-		{"what could not be written goes on in memory",
+		{"unwritten readings stay in memory",
 			"a reload while the disk fails: unwritten readings stay in memory"},
 		{"this start could not be counted: its number may repeat",
 			"the disk fails; the eight random digits still distinguish the starts"},
-		{"the count of starts could not be put back: it begins anew",
+		{"the count of starts could not be restored: it begins at 1 again",
 			"the queue file was created again; the random digits still distinguish the starts"},
-		{"this start is not marked",
+		{"the marker of this start could not be written",
 			"the disk fails; a crash of this start could not be distinguished from a power cut"},
 		{"the end of this start is not recorded: the next one will report it as a crash", "nothing is lost; the disk " +
 			"is full or fails"},
-		{"the marker of this start stays", "the disk fails; the next start will report this one as a crash"},
+		{"the marker of this start could not be deleted", "the disk fails; the next start will report this one as a crash"},
 	}},
 	{"The connection", []logMeaning{
 		{"uplink up", "the broker has acknowledged something"},
@@ -178,9 +178,9 @@ var logParts = []logPart{
 			"`err` says why, and `retry_in` when it is tried again; an error if somebody has to fix it, such " +
 				"as a wrong password"},
 		{"uplink goes back to the server that is preferred", "it answers again"},
-		{"uplink connects anew: our network was away",
+		{"uplink reconnects: the network was down",
 			"the link came back before the agent knew that the connection was dead"},
-		{"the kernel does not tell when the network is back: attempts come by their own pace",
+		{"the kernel does not report when the network is back: attempts follow the back-off",
 			"there is no netlink, as in some containers; a new connection takes up to a second longer"},
 		{"no orders come: the broker's access list has to allow this client to read the topic",
 			"the broker denies the subscription to `topic`: readings go on, outputs take no orders"},
@@ -227,13 +227,13 @@ var logParts = []logPart{
 				"and the whole one is tried again later"},
 		{"the broker refuses a message about ourselves",
 			"a state, or a message below `agent/`; the next one is still sent"},
-		{"nobody hears a stream: the broker has no subscriber for it",
+		{"a stream has no subscriber at the broker",
 			"with MQTT 5, if the broker reports it: the readings count as delivered. Check whether the " +
 				"recorder is connected"},
-		{"a stream is heard again", "`unheard` readings had no subscriber"},
-		{"whether anybody hears a stream is not known any more: MQTT 3.1.1 has no word for it",
+		{"a stream has a subscriber again", "`unheard` readings had no subscriber"},
+		{"it is not known any more whether a stream has a subscriber: MQTT 3.1.1 does not report it",
 			"the broker spoke MQTT 5 until now, and reported that the stream had no subscriber"},
-		{"the broker takes a stream again: what was kept goes out", "the problem is solved"},
+		{"the broker accepts a stream again: the kept readings are sent", "the problem is solved"},
 		{"readings that the broker acknowledged may not have arrived",
 			"those between the last proof and the failed one: they are declared as a gap with `why: unproven`"},
 		{"the broker refuses each message of a stream: they are kept and tried again in a day", "its topic is not " +
@@ -242,7 +242,7 @@ var logParts = []logPart{
 			"its topic is not allowed, or the broker accepts no retained messages: see `mqtt.retain`"},
 		{"the broker refuses a stream that it took: it is held again",
 			"the access list changed during the drain"},
-		{"the broker takes what it refused", "the problem is solved"},
+		{"the broker accepts a message that it refused before", "the problem is solved"},
 		{"the broker closes the connection for the proof that we may publish: readings go without it", "allow this " +
 			"account to publish and read `agent/canary`, or set `mqtt.prove_publish: false`"},
 		{"the broker closes the connection when we subscribe to our own readings: they go without proof that they " +
@@ -250,7 +250,7 @@ var logParts = []logPart{
 		{"a message about ourselves does not get through, and readings go on without it",
 			"`topic` and `bytes` identify it; the cause is an access list, a size limit, or a path that loses " +
 				"large packets"},
-		{"what did not get through does so again", "the problem is solved"},
+		{"a message about ourselves gets through again", "the problem is solved"},
 		{"a message on a topic that we read is too large: it is not read for now",
 			"another program publishes there"},
 		{"what an earlier start left with the broker cannot be cleared",
@@ -259,7 +259,7 @@ var logParts = []logPart{
 			"`count` of them, because a plain payload cannot show that it is old; the event `skipped` names " +
 				"their streams"},
 		{"take-overs and late wills go unnoticed", "this account may not read `agent/status` or `agent/info`"},
-		{"when Home Assistant restarts it is not told again",
+		{"the announcement is not repeated when Home Assistant restarts",
 			"this account may not read Home Assistant's status topic"},
 	}},
 	{"The embedded broker", []logMeaning{
