@@ -67,9 +67,9 @@ func TestClearedBeforeTheBirth(t *testing.T) {
 	}
 }
 
-// TestABirthThatComesLateIsClearedAllTheSame: some brokers send what is
+// TestLateRetainedBirthIsCleared: some brokers send what is
 // retained when it suits them.
-func TestABirthThatComesLateIsClearedAllTheSame(t *testing.T) {
+func TestLateRetainedBirthIsCleared(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(5 * time.Second)
 		br.set(func() {
@@ -84,7 +84,7 @@ func TestABirthThatComesLateIsClearedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestWithoutProofTheBirthWaitsForNothing(t *testing.T) {
+func TestBirthDoesNotWaitWithoutProof(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) { time.Sleep(time.Second) },
 		func(o *Options) { o.NoProof = true }, atHome)
 	if br.count("porch/agent/info") != 1 || br.count(announced) != 1 {
@@ -92,7 +92,7 @@ func TestWithoutProofTheBirthWaitsForNothing(t *testing.T) {
 	}
 }
 
-func TestWhenHomeAssistantStartsItIsToldOnce(t *testing.T) {
+func TestDiscoveryIsRepeatedOnceWhenHomeAssistantStarts(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.retained["homeassistant/status"] = "online" }) // of a start that is over
 		time.Sleep(time.Minute)
@@ -123,8 +123,8 @@ func TestHomeAssistantMayRetainItsStart(t *testing.T) {
 	}, atHome)
 }
 
-// TestARefusedSubscriptionHoldsNothingBack, and the log is told once.
-func TestARefusedSubscriptionHoldsNothingBack(t *testing.T) {
+// TestRefusedSubscriptionDoesNotBlockReadings, and the log is told once.
+func TestRefusedSubscriptionDoesNotBlockReadings(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.secret = "homeassistant/status" })
 		fifty(bl)
@@ -141,7 +141,7 @@ func TestARefusedSubscriptionHoldsNothingBack(t *testing.T) {
 	}
 }
 
-func TestHomeAssistantIsToldAgainWhenItHasStarted(t *testing.T) {
+func TestHomeAssistantStartIsRecognized(t *testing.T) {
 	for _, c := range []struct {
 		prefix, topic, word string
 		want                bool

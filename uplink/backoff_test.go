@@ -55,9 +55,9 @@ func TestAnAgentAloneTriesEachSecond(t *testing.T) {
 	}
 }
 
-// TestABrokerIsTriedOncePerTurn while the outage is young, and then more rarely, at
+// TestABrokerIsTriedOncePerSlot while the outage is young, and then more rarely, at
 // most once a minute.
-func TestABrokerIsTriedOncePerTurn(t *testing.T) {
+func TestABrokerIsTriedOncePerSlot(t *testing.T) {
 	b, now := backoffOf("pi"), noon
 	wait, _ := b.after(now, errClosed, time.Hour)
 	if wait > b.slot+slotTolerance {
@@ -80,7 +80,7 @@ func TestABrokerIsTriedOncePerTurn(t *testing.T) {
 	}
 }
 
-func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
+func TestBackoffDependsOnTheCause(t *testing.T) {
 	broken := fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK"))
 	usual := backoffOf("pi").slot
 	const none = time.Duration(-1) // no bound, and not alone
@@ -126,9 +126,9 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 	}
 }
 
-// TestRefusalsAndTheLinkHaveBoundsOfTheirOwn: of two brokers behind one name, one
+// TestRefusalsAndLinkFailuresBackOffSeparately: of two brokers behind one name, one
 // refuses and one does not answer. Neither lets the other start anew.
-func TestRefusalsAndTheLinkHaveBoundsOfTheirOwn(t *testing.T) {
+func TestRefusalsAndLinkFailuresBackOffSeparately(t *testing.T) {
 	b := backoffOf("pi")
 	b.after(noon, errRoute, 0)
 	for i := range 6 {
@@ -194,9 +194,9 @@ func TestALinkThatIsResetAllTheTimeIsUsed(t *testing.T) {
 	}
 }
 
-// TestSessionsThatAreEndedAgainAndAgainAreRare, whoever ended them and however
+// TestSessionsThatEndRepeatedlyBackOff, whoever ended them and however
 // long they lasted.
-func TestSessionsThatAreEndedAgainAndAgainAreRare(t *testing.T) {
+func TestSessionsThatEndRepeatedlyBackOff(t *testing.T) {
 	broken := fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK"))
 	for _, err := range []error{errPeerReset, mqtt.ErrBrokerClosed, broken,
 		&net.OpError{Op: "write", Err: syscall.EPIPE}} {

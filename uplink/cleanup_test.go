@@ -59,7 +59,7 @@ func cleared(t *testing.T, msgs []mqtt.Message) (all []string) {
 	return all
 }
 
-func TestWhatIsNoLongerConfiguredIsCleared(t *testing.T) {
+func TestTopicsNotConfiguredAnyMoreAreCleared(t *testing.T) {
 	moved := house("", contact("door"), humidity("hum"))
 	moved.Topics = payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}
 	for _, c := range []struct {

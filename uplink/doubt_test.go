@@ -24,9 +24,9 @@ func revoked(br *broker, after time.Duration, topics ...string) func(mqtt.Messag
 	}
 }
 
-// TestWhatWasDroppedBeforeARepeatedProbeIsDeclared: rights come back while the
+// TestReadingsDroppedBeforeARepeatedProbeAreDeclared: rights come back while the
 // echo of a probe is awaited. What was sent behind the probe was dropped too.
-func TestWhatWasDroppedBeforeARepeatedProbeIsDeclared(t *testing.T) {
+func TestReadingsDroppedBeforeARepeatedProbeAreDeclared(t *testing.T) {
 	for after, topics := range map[time.Duration][]string{
 		3 * time.Second:  {"porch/room"},
 		10 * time.Second: {"porch/room", "porch/hall"},
@@ -61,9 +61,9 @@ func TestWhatWasDroppedBeforeARepeatedProbeIsDeclared(t *testing.T) {
 	}
 }
 
-// TestWhatIsKeptIsProvenWhileItGoesOut: rights that are revoked again drop what
+// TestKeptReadingsAreProbedWhileTheyAreSent: rights that are revoked again drop what
 // was kept, and the broker acknowledges that too.
-func TestWhatIsKeptIsProvenWhileItGoesOut(t *testing.T) {
+func TestKeptReadingsAreProbedWhileTheyAreSent(t *testing.T) {
 	var d drip
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.drops = on("porch/room") })
@@ -85,9 +85,9 @@ func TestWhatIsKeptIsProvenWhileItGoesOut(t *testing.T) {
 	}
 }
 
-// TestWhatIsKeptComesInOrderAfterAllWasDenied: rights to everything are revoked
+// TestKeptReadingsArriveInOrderAfterAllWasDenied: rights to everything are revoked
 // while what is kept goes out. What was sent of it is sent again.
-func TestWhatIsKeptComesInOrderAfterAllWasDenied(t *testing.T) {
+func TestKeptReadingsArriveInOrderAfterAllWasDenied(t *testing.T) {
 	var d drip
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.drops = on("porch/room") })

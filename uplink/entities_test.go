@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-func TestSinglesThatNobodyFeedsAreCleared(t *testing.T) {
+func TestSingleEntitiesOfRemovedStreamsAreCleared(t *testing.T) {
 	diagnostics := []string{"ha/sensor/store-12/agent--backlog/config", "ha/sensor/store-12/agent--faults/config",
 		"ha/event/store-12/agent--gap/config", "ha/sensor/store-12/agent--oldest/config",
 		"ha/event/store-12/agent--rule/config"}
@@ -44,9 +44,9 @@ func TestSinglesThatNobodyFeedsAreCleared(t *testing.T) {
 	}
 }
 
-// TestTheNextStartBeginsWithWhatGetsThrough, and no session ends for what the
+// TestNextStartBeginsWithTheShortForms, and no session ends for what the
 // start before found out.
-func TestTheNextStartBeginsWithWhatGetsThrough(t *testing.T) {
+func TestNextStartBeginsWithTheShortForms(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","discovery":"homeassistant","split":true,` +

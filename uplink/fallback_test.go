@@ -83,10 +83,10 @@ var replacements = []struct {
 	{after: 48 * time.Hour, levels: []bool{true}},
 }
 
-// TestABrokerThatFallsBackInTheMiddle: a broker that spoke MQTT 5 is replaced by one that
+// TestBrokerIsReplacedByAnotherVersion: a broker that spoke MQTT 5 is replaced by one that
 // speaks 3.1.1 alone, and two days later by one that speaks 5. Each time the second
 // connection at most is accepted, nothing is lost, and the log names the version once.
-func TestABrokerThatFallsBackInTheMiddle(t *testing.T) {
+func TestBrokerIsReplacedByAnotherVersion(t *testing.T) {
 	for name, b := range map[string]*replacedBroker{
 		"0x84":                  {refusal: []byte{0x20, 3, 0, 0x84, 0}},
 		"code 1, as 3.1.1 does": {refusal: []byte{0x20, 2, 0, 1}},
@@ -149,10 +149,10 @@ func (d *hostileRun) acked() map[string]bool {
 	return maps.Clone(d.fakeBroker.Acked)
 }
 
-// TestWhatMQTT5SaidIsNotKeptForABrokerWithout: a stream that the broker denied is tried
+// TestStateOfMQTT5IsNotKeptForABrokerOf311: a stream that the broker denied is tried
 // again and delivered, and a stream that nobody heard does not count as unheard for as long
 // as the older broker, which does not tell, is there.
-func TestWhatMQTT5SaidIsNotKeptForABrokerWithout(t *testing.T) {
+func TestStateOfMQTT5IsNotKeptForABrokerOf311(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &replacedBroker{answers: func(s *mqtttest.Conn, p mqtttest.Packet) bool {
 			code := map[string]byte{"porch/room": 0x10, "porch/door": 0x87}[p.Topic]

@@ -88,8 +88,8 @@ func serials(rng *rand.Rand) func(int) string {
 	return func(int) string { return fmt.Sprintf("pi-%08x", rng.Uint32()) }
 }
 
-// TestNineOfTenAgentsAreBackInTime, whatever their names are.
-func TestNineOfTenAgentsAreBackInTime(t *testing.T) {
+// TestNineOfTenAgentsReconnectWithinTheTime, whatever their names are.
+func TestNineOfTenAgentsReconnectWithinTheTime(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 4))
 	for _, within := range []time.Duration{DefaultWithin, 20 * time.Second} {
 		var waits []time.Duration

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestForgettingTakesWhatIsAndWhatWas(t *testing.T) {
+func TestForgetClearsPresentAndEarlierTopics(t *testing.T) {
 	was, now := house("ha", contact("door"), humidity("old")), house("homeassistant", contact("door"), humidity("hum"))
 	want := []string{"homeassistant/device/store-12/config", "store-12/door/state", "store-12/hum/state",
 		"ha/device/store-12/config", "store-12/old/state"}
@@ -19,7 +19,7 @@ func TestForgettingTakesWhatIsAndWhatWas(t *testing.T) {
 }
 
 // A node that was never announced may have been so before agent/info said it.
-func TestForgettingNeedsNoBirth(t *testing.T) {
+func TestForgetNeedsNoBirth(t *testing.T) {
 	want := []string{"store-12/door/state", "homeassistant/device/store-12/config"}
 	now := house("", contact("door"))
 	now.HomeAssistant.Prefix = "homeassistant"

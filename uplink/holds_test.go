@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// TestOtherStreamsGoBesideWhatIsKept: what is kept of a stream may take hours.
-func TestOtherStreamsGoBesideWhatIsKept(t *testing.T) {
+// TestOtherStreamsAreSentWhileReadingsAreKept: what is kept of a stream may take hours.
+func TestOtherStreamsAreSentWhileReadingsAreKept(t *testing.T) {
 	var d drip
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		hall := uint64(0)
@@ -36,9 +36,9 @@ func TestOtherStreamsGoBesideWhatIsKept(t *testing.T) {
 	}, func(o *Options) { o.Drain.Rate = 12 })
 }
 
-// TestWhatIsTriedAgainWaitsForItsEcho: a broker that closed the connection for a
+// TestRetriedReadingWaitsForItsEcho: a broker that closed the connection for a
 // stream acknowledges and drops it now.
-func TestWhatIsTriedAgainWaitsForItsEcho(t *testing.T) {
+func TestRetriedReadingWaitsForItsEcho(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.closesFor = on("porch/room") })
 		fifty(bl)

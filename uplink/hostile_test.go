@@ -278,10 +278,10 @@ func (d *hostileRun) check(t *testing.T) {
 // first is the first of two results.
 func first[A, B any](a A, _ B) A { return a }
 
-// TestAMessageBehindWhichNothingIsAcknowledgedIsSetAside: RabbitMQ reads on behind a message
+// TestMessageThatStopsAcknowledgementsIsRejected: RabbitMQ reads on behind a message
 // beyond its limit, answers pings, and acknowledges nothing any more. The message is
 // named in the log, and all others arrive.
-func TestAMessageBehindWhichNothingIsAcknowledgedIsSetAside(t *testing.T) {
+func TestMessageThatStopsAcknowledgementsIsRejected(t *testing.T) {
 	for _, version := range []mqtt.Version{mqtt.V311, mqtt.V5} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newPipeListener()

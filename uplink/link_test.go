@@ -499,7 +499,7 @@ func TestNothingIsAckedUnlessPublished(t *testing.T) {
 	})
 }
 
-func TestBirthWillAndGoodbye(t *testing.T) {
+func TestBirthWillAndOffline(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
 		if got := br.kept("porch/agent/status"); got != "online" {
@@ -520,7 +520,7 @@ func TestBirthWillAndGoodbye(t *testing.T) {
 	}
 }
 
-func TestWhatIsInFlightIsAckedBeforeGoodbye(t *testing.T) {
+func TestInFlightMessagesAreAckedBeforeOffline(t *testing.T) {
 	var left *backlog
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		left = bl
@@ -577,7 +577,7 @@ func TestStateIsConflatedAndNeverGoesBack(t *testing.T) {
 	}
 }
 
-func TestSilentStreamSaysSo(t *testing.T) {
+func TestStreamWithoutAReadingGetsAnErrorState(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		l.Observe(reading("room", 1))
 		time.Sleep(29 * time.Second)
@@ -597,7 +597,7 @@ func TestSilentStreamSaysSo(t *testing.T) {
 
 // Nanoseconds do not fit into an int on a Pi Zero: run with GOARCH=386, this
 // test sees that.
-func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
+func TestSilentStreamsGetErrorStatesInOrderOfTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := states{changed: make(chan struct{}, 1)}
 		streams := []sensors.Stream{{Name: "slow", Every: time.Hour}, {Name: "door"},
@@ -611,9 +611,9 @@ func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
 	})
 }
 
-// TestOnlyAGoodbyeSuppressesTheWill: dashboards must not show online while the
+// TestOnlyOfflineSuppressesTheWill: dashboards must not show online while the
 // agent tries to come back.
-func TestOnlyAGoodbyeSuppressesTheWill(t *testing.T) {
+func TestOnlyOfflineSuppressesTheWill(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
 		br.set(func() { br.acksNothing = true })
@@ -632,7 +632,7 @@ func TestOnlyAGoodbyeSuppressesTheWill(t *testing.T) {
 	}
 }
 
-func TestRefusalIsAnErrorSaidOnce(t *testing.T) {
+func TestRefusalIsLoggedOnce(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
 		br.set(func() { br.refuse = &mqtt.RefusedError{Code: 5} })
@@ -647,7 +647,7 @@ func TestRefusalIsAnErrorSaidOnce(t *testing.T) {
 	}
 }
 
-func TestEveryRefusalSaysWhatToDo(t *testing.T) {
+func TestEveryRefusalHasAHint(t *testing.T) {
 	for code := 1; code <= 255; code++ {
 		if text := (&mqtt.RefusedError{Code: byte(code)}).Error(); !strings.Contains(text,
 			fmt.Sprintf("code %d", code)) {

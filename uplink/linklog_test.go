@@ -13,9 +13,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// TestABrokerThatResetsIsNotMetAllTheTime: whatever it resets for, there are at
+// TestResettingBrokerBacksOff: whatever it resets for, there are at
 // most 30 connections and 60 lines of log in 200 s.
-func TestABrokerThatResetsIsNotMetAllTheTime(t *testing.T) {
+func TestResettingBrokerBacksOff(t *testing.T) {
 	for _, topic := range []string{"/agent/info", "/agent/canary", "/agent/health", "/room", "/room/state", "/door"} {
 		for _, resets := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s %t", topic[1:], resets), func(t *testing.T) {

@@ -25,9 +25,9 @@ func tellsOf(network *chan struct{}) func(*Options) {
 	}
 }
 
-// TestAConnectionThatDiedWithTheNetworkIsReplacedWhenThatIsBack, and not only when
+// TestDeadConnectionIsReplacedWhenTheNetworkReturns, and not only when
 // the broker has acknowledged nothing for half a minute.
-func TestAConnectionThatDiedWithTheNetworkIsReplacedWhenThatIsBack(t *testing.T) {
+func TestDeadConnectionIsReplacedWhenTheNetworkReturns(t *testing.T) {
 	var network chan struct{}
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(10 * time.Second)
@@ -100,9 +100,9 @@ func TestANetworkThatIsBackEndsTheWait(t *testing.T) {
 	}
 }
 
-// TestANewConnectionIsNotDoubted: a link comes back in several steps, and the later
+// TestNewConnectionIsNotReplacedWhenTheNetworkReturns: a link comes back in several steps, and the later
 // ones are announced while a slow link has not answered anything yet.
-func TestANewConnectionIsNotDoubted(t *testing.T) {
+func TestNewConnectionIsNotReplacedWhenTheNetworkReturns(t *testing.T) {
 	var network chan struct{}
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(10 * time.Second)

@@ -55,9 +55,9 @@ var closings = map[string]struct {
 		subscribe: func(string) bool { return true }, named: []string{"porch/agent/info", "porch/agent/canary"}},
 }
 
-// TestWhatWeSayOfOurselvesHoldsNothingUp: a broker closes the connection for it,
+// TestRefusedNoticesDoNotBlockReadings: a broker closes the connection for it,
 // for ever. Readings and alarms arrive, and log and health say what does not.
-func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
+func TestRefusedNoticesDoNotBlockReadings(t *testing.T) {
 	for name, c := range closings {
 		t.Run(name, func(t *testing.T) {
 			conns := 0
@@ -154,9 +154,9 @@ func checkDeferred(t *testing.T, health string, topics []string) {
 	}
 }
 
-// TestClearsThatAreDeniedHoldNothingUp: an earlier start fed 80 streams whose
+// TestDeniedClearsDoNotBlockReadings: an earlier start fed 80 streams whose
 // topics the access list does not allow any more.
-func TestClearsThatAreDeniedHoldNothingUp(t *testing.T) {
+func TestDeniedClearsDoNotBlockReadings(t *testing.T) {
 	var streams []string
 	for i := range 80 {
 		streams = append(streams, fmt.Sprintf(`"old%d":{}`, i))
@@ -187,9 +187,9 @@ func TestClearsThatAreDeniedHoldNothingUp(t *testing.T) {
 	}
 }
 
-// TestALinkThatEatsLargeMessages loses the birth and all that is behind it,
+// TestLinkThatDropsLargeMessages loses the birth and all that is behind it,
 // without a word.
-func TestALinkThatEatsLargeMessages(t *testing.T) {
+func TestLinkThatDropsLargeMessages(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.eats = func(m mqtt.Message) bool { return len(m.Payload) > 1000 } })
 		fifty(bl)
@@ -238,8 +238,8 @@ func TestALinkThatIsCutDefersNothing(t *testing.T) {
 	}
 }
 
-// TestALargeBirthIsBoundedAndNotHeardAgain: that of 4,000 streams.
-func TestALargeBirthIsBoundedAndNotHeardAgain(t *testing.T) {
+// TestLargeBirthIsBoundedAndNotEchoed: that of 4,000 streams.
+func TestLargeBirthIsBoundedAndNotEchoed(t *testing.T) {
 	for streams, whole := range map[int]bool{20: true, 1000: true, 4000: false} {
 		br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 			time.Sleep(5 * time.Second)
@@ -292,9 +292,9 @@ func TestAMessageThatIsTooLargeCostsItsSubscriptionOnly(t *testing.T) {
 	}
 }
 
-// TestABirthGoesWhereTheProofIsClosedFor: no canary comes back that the first
+// TestBirthIsSentWhenTheBrokerClosesForTheProof: no canary comes back that the first
 // birth could wait for.
-func TestABirthGoesWhereTheProofIsClosedFor(t *testing.T) {
+func TestBirthIsSentWhenTheBrokerClosesForTheProof(t *testing.T) {
 	for _, name := range []string{"canary", "subscription to the canary"} {
 		t.Run(name, func(t *testing.T) {
 			up(t, func(l *Link, br *broker, bl *backlog) {
@@ -310,9 +310,9 @@ func TestABirthGoesWhereTheProofIsClosedFor(t *testing.T) {
 	}
 }
 
-// TestAClearThatWasNeverTriedBeforeMayFail: it goes alone because another notice
+// TestFirstClearMayFailWhileAnotherNoticeIsASuspect: it goes alone because another notice
 // is a suspect. The previous start was told entity by entity.
-func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
+func TestFirstClearMayFailWhileAnotherNoticeIsASuspect(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","truncated":true,"streams":{"old":{},"older":{}}}`

@@ -108,8 +108,8 @@ func TestOrdersAreDoneAndAnswered(t *testing.T) {
 	}
 }
 
-// TestToDeleteARetainedOrderIsNoOrder: what the refusal asks for is not refused in turn.
-func TestToDeleteARetainedOrderIsNoOrder(t *testing.T) {
+// TestDeletingARetainedOrderIsNoOrder: what the refusal asks for is not refused in turn.
+func TestDeletingARetainedOrderIsNoOrder(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(3 * time.Second)
 		br.says("porch/siren/set", "")
@@ -139,7 +139,7 @@ func TestARetainedOrderIsRefusedAtEachConnect(t *testing.T) {
 	}
 }
 
-func TestWithoutCommandsNoOrderIsTaken(t *testing.T) {
+func TestWithoutCommandsNoOrderIsAccepted(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Minute)
 		br.set(func() {
@@ -182,7 +182,7 @@ func TestADeniedSubscriptionShowsInHealth(t *testing.T) {
 	}
 }
 
-func TestWithoutProofOrdersAreTakenAllTheSame(t *testing.T) {
+func TestOrdersAreAcceptedWithoutProof(t *testing.T) {
 	d := &doer{}
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Minute)

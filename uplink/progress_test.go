@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TestAnOutageIsNoHang: through connections and outages, the link says within the
+// TestProgressIsReportedDuringOutages: through connections and outages, the link says within the
 // time that it named that it goes on; and whether it is connected.
-func TestAnOutageIsNoHang(t *testing.T) {
+func TestProgressIsReportedDuringOutages(t *testing.T) {
 	var mu sync.Mutex
 	var due time.Time
 	var link *Link

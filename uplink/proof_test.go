@@ -130,9 +130,9 @@ func TestAHeldStreamGoesOnAfterARestart(t *testing.T) {
 	})
 }
 
-// TestRightsThatAreRevokedForAMinuteLoseNothingUndeclared: also those of one
+// TestRightsRevokedForAMinuteLoseNothingSilently: also those of one
 // stream alone, and when alarms end before anybody knows.
-func TestRightsThatAreRevokedForAMinuteLoseNothingUndeclared(t *testing.T) {
+func TestRightsRevokedForAMinuteLoseNothingSilently(t *testing.T) {
 	for name, drops := range map[string]func(mqtt.Message) bool{
 		"all":      func(mqtt.Message) bool { return true },
 		"readings": on("porch/room", "porch/door"),
@@ -272,8 +272,8 @@ func TestABrokerThatClosesForASubscriptionGetsTheReadings(t *testing.T) {
 	}
 }
 
-// TestWithoutProofHealthSaysSo: a person who reads it must not believe more.
-func TestWithoutProofHealthSaysSo(t *testing.T) {
+// TestHealthReportsMissingProof: a person who reads it must not believe more.
+func TestHealthReportsMissingProof(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) { time.Sleep(2 * time.Second) },
 		func(o *Options) { o.NoProof = true })
 	if got := br.kept("porch/agent/health"); !strings.Contains(got, `"unproven":"mqtt.prove_publish is false"`) {
@@ -281,8 +281,8 @@ func TestWithoutProofHealthSaysSo(t *testing.T) {
 	}
 }
 
-// TestHealthTellsTheProblemsOfTheMachine: and has no such key where there are none.
-func TestHealthTellsTheProblemsOfTheMachine(t *testing.T) {
+// TestHealthListsProblemsOfTheMachine: and has no such key where there are none.
+func TestHealthListsProblemsOfTheMachine(t *testing.T) {
 	for want, problems := range map[string][]string{
 		`"problems":["watchdog: it is off","card: it is worn"]`: {"watchdog: it is off", "card: it is worn"},
 		`"written":0}`: nil,

@@ -43,8 +43,8 @@ func TestWhatIsRetainedExpires(t *testing.T) {
 	}
 }
 
-// TestReadingsHaveUserPropertiesWhereTheyAreWanted.
-func TestReadingsHaveUserPropertiesWhereTheyAreWanted(t *testing.T) {
+// TestReadingsHaveTheConfiguredUserProperties.
+func TestReadingsHaveTheConfiguredUserProperties(t *testing.T) {
 	for _, wanted := range []bool{false, true} {
 		br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(l *Link, br *broker, bl *backlog) {
 			bl.put(reading("room", 7))
@@ -68,9 +68,9 @@ func TestReadingsHaveUserPropertiesWhereTheyAreWanted(t *testing.T) {
 	}
 }
 
-// TestOnlyLiveMessagesAreAskedForWhereOthersSpeak: of orders and of Home Assistant, but our
+// TestOrdersAreSubscribedWithoutRetainedAndOwnMessages: of orders and of Home Assistant, but our
 // own will and birth have to come.
-func TestOnlyLiveMessagesAreAskedForWhereOthersSpeak(t *testing.T) {
+func TestOrdersAreSubscribedWithoutRetainedAndOwnMessages(t *testing.T) {
 	br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(*Link, *broker, *backlog) {
 		time.Sleep(time.Second)
 	}, func(o *Options) {
@@ -84,8 +84,8 @@ func TestOnlyLiveMessagesAreAskedForWhereOthersSpeak(t *testing.T) {
 	}
 }
 
-// TestTheAnswerToAnOrderGoesWhereItIsWanted, and not to a topic in our name.
-func TestTheAnswerToAnOrderGoesWhereItIsWanted(t *testing.T) {
+// TestOrderAnswerGoesToTheResponseTopic, and not to a topic in our name.
+func TestOrderAnswerGoesToTheResponseTopic(t *testing.T) {
 	request := func(topic string) *mqtt.Properties {
 		return &mqtt.Properties{ResponseTopic: topic, Correlation: []byte{7, 0}}
 	}
@@ -162,9 +162,9 @@ func TestAnAnswerThatIsTooOldIsNotSent(t *testing.T) {
 	}
 }
 
-// TestWithoutAGoodbyeTheWillIsAskedFor: the broker refuses "offline", or acknowledges
+// TestFailedOfflineRequestsTheWill: the broker refuses "offline", or acknowledges
 // nothing.
-func TestWithoutAGoodbyeTheWillIsAskedFor(t *testing.T) {
+func TestFailedOfflineRequestsTheWill(t *testing.T) {
 	br, _ := by5(t, nil, func(l *Link, br *broker, bl *backlog) {
 		l.Observe(sensors.Reading{Stream: "room"})
 		time.Sleep(time.Second)

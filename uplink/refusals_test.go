@@ -122,8 +122,8 @@ func refusedAlone(t *testing.T, code byte, by *broker) {
 	}
 }
 
-// TestAMessageAtFaultIsSetAsideAtOnce, without the loss of a connection.
-func TestAMessageAtFaultIsSetAsideAtOnce(t *testing.T) {
+// TestMessageAtFaultIsRejectedAtOnce, without the loss of a connection.
+func TestMessageAtFaultIsRejectedAtOnce(t *testing.T) {
 	for _, code := range []byte{0x95, 0x99} {
 		br, log := by5(t, always(code, func(m mqtt.Message) bool { return seqOf(m, "porch/room") == 20 }),
 			func(l *Link, br *broker, bl *backlog) {
@@ -163,9 +163,9 @@ func TestEveryMessageOfAStreamAtFault(t *testing.T) {
 	}
 }
 
-// TestWhatNobodyHearsIsDeliveredAndCounted, with one event when it begins and one when it
+// TestMessagesWithoutSubscribersAreCounted, with one event when it begins and one when it
 // ends.
-func TestWhatNobodyHearsIsDeliveredAndCounted(t *testing.T) {
+func TestMessagesWithoutSubscribersAreCounted(t *testing.T) {
 	var health string
 	br, _ := by5(t, nil, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.nobody = on("porch/room") })
@@ -230,9 +230,9 @@ func TestABirthThatIsTooLargeGoesInItsShortForm(t *testing.T) {
 	inOrder(t, br, "porch/room", 50)
 }
 
-// TestOneItemThatIsRefusedHoldsNothingUp: the code does not say that the message is at fault,
+// TestOneRefusedItemDoesNotBlockOthers: the code does not say that the message is at fault,
 // and the broker takes all others of its stream.
-func TestOneItemThatIsRefusedHoldsNothingUp(t *testing.T) {
+func TestOneRefusedItemDoesNotBlockOthers(t *testing.T) {
 	for _, code := range []byte{0x80, 0x83, 0xfe} {
 		br, log := by5(t, always(code, func(m mqtt.Message) bool { return seqOf(m, "porch/room") == 20 }),
 			func(l *Link, br *broker, bl *backlog) {
@@ -249,9 +249,9 @@ func TestOneItemThatIsRefusedHoldsNothingUp(t *testing.T) {
 	}
 }
 
-// TestAQuotaIsWaitedFor: a broker that takes some readings and not others is not asked again
+// TestExceededQuotaIsRetriedLater: a broker that takes some readings and not others is not asked again
 // in each round trip, and all arrive in the end.
-func TestAQuotaIsWaitedFor(t *testing.T) {
+func TestExceededQuotaIsRetriedLater(t *testing.T) {
 	var until time.Time
 	br, log := by5(t, func(m mqtt.Message) *mqtt.PublishError {
 		if seq := seqOf(m, "porch/room"); seq > 0 && seq%5 == 0 && time.Now().Before(until) {

@@ -52,7 +52,7 @@ func inOrder(t *testing.T, br *broker, topic string, n uint64, but ...uint64) {
 	}
 }
 
-func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
+func TestPoisonIsRejectedAndTheRestArrives(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return seqOf(m, "porch/room") == 20 } })
 		fifty(bl)
@@ -212,7 +212,7 @@ func TestARestartTriesAgainWhatWasHeld(t *testing.T) {
 	}
 }
 
-func TestALinkThatIsCutAccusesNobody(t *testing.T) {
+func TestCutLinkMakesNoMessagePoison(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.rate = 2500 })
 		for seq := range uint64(500) {
@@ -230,9 +230,9 @@ func TestALinkThatIsCutAccusesNobody(t *testing.T) {
 	inOrder(t, br, "porch/room", 500)
 }
 
-// TestABrokerThatRestartsAccusesNobody: it closes every connection in order,
+// TestRestartingBrokerMakesNoMessagePoison: it closes every connection in order,
 // whatever is in flight.
-func TestABrokerThatRestartsAccusesNobody(t *testing.T) {
+func TestRestartingBrokerMakesNoMessagePoison(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		for seq := range uint64(300) {
 			bl.put(reading("room", seq+1))
@@ -250,8 +250,8 @@ func TestABrokerThatRestartsAccusesNobody(t *testing.T) {
 	inOrder(t, br, "porch/room", 300)
 }
 
-// TestAStateThatIsRefusedIsLeftAlone: the history goes on.
-func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
+// TestRefusedStateIsNotRetried: the history goes on.
+func TestRefusedStateIsNotRetried(t *testing.T) {
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/room/state" } })
 		l.Observe(reading("room", 1))
@@ -280,8 +280,8 @@ func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestEventsThatAreRefusedHoldNothingUp: not even by events that say so.
-func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
+// TestRefusedEventsDoNotBlockOthers: not even by events that say so.
+func TestRefusedEventsDoNotBlockOthers(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/agent/event" } })
 		bl.Report(sensors.Event{Name: "fault", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})

@@ -54,9 +54,9 @@ func TestNothingIsRetainedWhereTheBrokerKeepsNothing(t *testing.T) {
 	}
 }
 
-// TestWhoComesLateWaitsTenMinutesWithoutRetainedMessages: the state of a door that does
+// TestStatesAreRepeatedWithoutRetainedMessages: the state of a door that does
 // not move is repeated for those who have subscribed since.
-func TestWhoComesLateWaitsTenMinutesWithoutRetainedMessages(t *testing.T) {
+func TestStatesAreRepeatedWithoutRetainedMessages(t *testing.T) {
 	for _, noRetain := range []bool{true, false} {
 		up(t, func(l *Link, br *broker, bl *backlog) {
 			l.Observe(reading("door", 1))
@@ -76,7 +76,7 @@ func TestWhoComesLateWaitsTenMinutesWithoutRetainedMessages(t *testing.T) {
 	}
 }
 
-func TestHealthComesAtThePaceThatIsAskedFor(t *testing.T) {
+func TestHealthIntervalIsConfigurable(t *testing.T) {
 	for every, want := range map[time.Duration]int{0: 60, 10 * time.Second: 360, time.Hour: 1} {
 		up(t, func(l *Link, br *broker, bl *backlog) {
 			time.Sleep(time.Minute + time.Second)

@@ -118,7 +118,7 @@ func TestTakeOverIsConcludedFromProofAlone(t *testing.T) {
 	}
 }
 
-func TestTakeOverIsToldAndNotFought(t *testing.T) {
+func TestTakeOverIsReportedAndBacksOff(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Minute)
 		br.set(func() { br.conns = 0 })
@@ -195,7 +195,7 @@ func TestALateWillIsCorrected(t *testing.T) {
 	})
 }
 
-func TestHealthSaysWhatWaitsAndWhatFails(t *testing.T) {
+func TestHealthReportsBacklogAndFaults(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		broken := reading("door", 1)
 		broken.Err = "no acknowledge"

@@ -34,7 +34,7 @@ func (c stuckConn) Enqueue(m mqtt.Message) mqtt.Token {
 
 func (c stuckConn) Publish(m mqtt.Message) mqtt.Token { return c.Enqueue(m) }
 
-func TestTheEndDoesNotWaitForTheBroker(t *testing.T) {
+func TestShutdownDoesNotWaitForTheBroker(t *testing.T) {
 	for name, disable := range map[string]func(br *broker, stick func()){
 		"in order":             func(*broker, func()) {},
 		"acknowledges nothing": func(br *broker, _ func()) { br.set(func() { br.acksNothing = true }) },
@@ -68,8 +68,8 @@ func TestTheEndDoesNotWaitForTheBroker(t *testing.T) {
 	}
 }
 
-// TestTheLastStateGoesBeforeTheGoodbye, also where the backlog fills the window.
-func TestTheLastStateGoesBeforeTheGoodbye(t *testing.T) {
+// TestLastStateIsSentBeforeOffline, also where the backlog fills the window.
+func TestLastStateIsSentBeforeOffline(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
 		for seq := range uint64(5000) {
@@ -91,9 +91,9 @@ func TestTheLastStateGoesBeforeTheGoodbye(t *testing.T) {
 	}
 }
 
-// TestAllLastStatesGoBeforeTheGoodbye, also where messages have to keep a distance: the
+// TestAllLastStatesAreSentBeforeOffline, also where messages have to keep a distance: the
 // round trips of this link were long once.
-func TestAllLastStatesGoBeforeTheGoodbye(t *testing.T) {
+func TestAllLastStatesAreSentBeforeOffline(t *testing.T) {
 	br := &broker{each: time.Microsecond, quick: 2 * time.Millisecond}
 	upWith(t, br, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)

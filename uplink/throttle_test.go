@@ -114,9 +114,9 @@ func TestOnlyABacklogIsPaced(t *testing.T) {
 	}, auto)
 }
 
-// TestWhatTheBrokerTakesAgainIsPaced: a stream that was refused has a backlog
+// TestKeptReadingsAreThrottled: a stream that was refused has a backlog
 // of its own.
-func TestWhatTheBrokerTakesAgainIsPaced(t *testing.T) {
+func TestKeptReadingsAreThrottled(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.refuse = errors.New("away") })
 		bl.putOld(1, 1200)
@@ -149,8 +149,8 @@ func TestWhatTheBrokerTakesAgainIsPaced(t *testing.T) {
 	}, auto)
 }
 
-// TestThePaceIsTwiceWhatIsProduced, or a backlog would never end.
-func TestThePaceIsTwiceWhatIsProduced(t *testing.T) {
+// TestAutoRateIsTwiceTheProduction, or a backlog would never end.
+func TestAutoRateIsTwiceTheProduction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newThrottle(AutoRate)
 		m := &p.produced
@@ -181,7 +181,7 @@ func TestThePaceIsTwiceWhatIsProduced(t *testing.T) {
 	})
 }
 
-func TestTheMeterIsNotFooledByTheStart(t *testing.T) {
+func TestMeterIgnoresTheBurstAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m meter
 		for range 600 {
@@ -204,7 +204,7 @@ func TestTheMeterIsNotFooledByTheStart(t *testing.T) {
 	})
 }
 
-func TestTheBirthSaysThePace(t *testing.T) {
+func TestBirthHasTheDrainRate(t *testing.T) {
 	for rate, want := range map[int]string{
 		AutoRate: `{"rate":"auto","per_second":250,"burst":500}`, 0: `{"rate":0}`, 50: `{"rate":50}`,
 	} {

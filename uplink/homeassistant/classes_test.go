@@ -105,8 +105,8 @@ func equalSets(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// TestEitherMicroIsTaken: Home Assistant changes one into the other, and people type both.
-func TestEitherMicroIsTaken(t *testing.T) {
+// TestBothMicroSignsAreAccepted: Home Assistant changes one into the other, and people type both.
+func TestBothMicroSignsAreAccepted(t *testing.T) {
 	for _, unit := range []string{"\u00b5g/m³", "\u03bcg/m³"} {
 		if problem := ClassProblem(sensors.Stream{Quantity: sensors.Quantity{Unit: unit, Class: "pm4"}}); problem != "" {
 			t.Errorf("%+q: %s", unit, problem)

@@ -10,9 +10,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// TestHomeAssistantShowsWhatPeopleCallThings, and what it finds devices and entities by does
+// TestHomeAssistantShowsConfiguredNames, and what it finds devices and entities by does
 // not change with that: an entity keeps its history when its sensor is given a name.
-func TestHomeAssistantShowsWhatPeopleCallThings(t *testing.T) {
+func TestHomeAssistantShowsConfiguredNames(t *testing.T) {
 	plain := house("homeassistant", contact("front_door"), humidity("room_humidity"), contact("siren"), contact("alarm"))
 	plain.Outputs = map[string]Output{"siren": {Command: "store-12/siren/set"}}
 	named := plain
@@ -72,9 +72,9 @@ func TestTheAreaIsThatOfTheNodeOrOfAllItsStreams(t *testing.T) {
 	}
 }
 
-// TestOneFailedReadIsNoReasonToBeUnavailable where the sensor is read at a pace: the entity
+// TestOneFailedReadDoesNotMakeAnEntityUnavailable where the sensor is read at a pace: the entity
 // keeps its value until it expires. Where nothing would expire, it is unavailable at once.
-func TestOneFailedReadIsNoReasonToBeUnavailable(t *testing.T) {
+func TestOneFailedReadDoesNotMakeAnEntityUnavailable(t *testing.T) {
 	paced, event, sparse, rare := humidity("paced"), contact("event"), humidity("sparse"), humidity("rare")
 	paced.Every, sparse.Every, rare.Every = 30*time.Second, 30*time.Second, 30*time.Second
 	sparse.Filter.Report.Change = 1
@@ -94,8 +94,8 @@ func TestOneFailedReadIsNoReasonToBeUnavailable(t *testing.T) {
 	}
 }
 
-// TestHomeAssistantShowsAsManyPlacesAsArePublished, no places among them.
-func TestHomeAssistantShowsAsManyPlacesAsArePublished(t *testing.T) {
+// TestHomeAssistantShowsThePublishedDecimalPlaces, no places among them.
+func TestHomeAssistantShowsThePublishedDecimalPlaces(t *testing.T) {
 	free, whole, tenths := humidity("free"), humidity("whole"), humidity("tenths")
 	whole.Filter.Precision, tenths.Filter.Precision = new(int), new(int)
 	*tenths.Filter.Precision = 1

@@ -86,9 +86,9 @@ func TestAPanelWithoutOrdersIsASensor(t *testing.T) {
 	}
 }
 
-// TestAnOutputThatIsGoneLeavesNothingBehind: with the entity of its stream those beside
+// TestEntitiesOfARemovedOutputAreRemoved: with the entity of its stream those beside
 // it go, in both forms of discovery, and those of the others stay.
-func TestAnOutputThatIsGoneLeavesNothingBehind(t *testing.T) {
+func TestEntitiesOfARemovedOutputAreRemoved(t *testing.T) {
 	before := alarmNode()
 	was := before.Platforms()
 	after := alarmNode()

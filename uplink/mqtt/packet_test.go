@@ -152,9 +152,9 @@ func isSubsequence(b, all []byte) bool {
 	return true
 }
 
-// TestASlowLinkIsNotTakenForADeadOne: 64 KiB at 1 kB/s take a minute, and the link takes
+// TestSlowLinkIsNotTreatedAsDead: 64 KiB at 1 kB/s take a minute, and the link takes
 // something all the time; one that takes nothing is dead.
-func TestASlowLinkIsNotTakenForADeadOne(t *testing.T) {
+func TestSlowLinkIsNotTreatedAsDead(t *testing.T) {
 	for _, alive := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			near, far := net.Pipe()

@@ -194,9 +194,9 @@ func TestARefusalForAnotherReasonIsNotAboutTheVersion(t *testing.T) {
 	}
 }
 
-// TestConnectOfVersion5SaysWhatWeTake, and only the first one has a clean start: with
+// TestConnectOfVersion5HasOurLimits, and only the first one has a clean start: with
 // another one the broker would publish the will that the will delay holds back.
-func TestConnectOfVersion5SaysWhatWeTake(t *testing.T) {
+func TestConnectOfVersion5HasOurLimits(t *testing.T) {
 	s := serve5(t, func(n int, _ byte, c net.Conn) {
 		answer := slices.Clone(accept5)
 		answer[2] = byte(n) // Session Present, at the second CONNECT
@@ -226,8 +226,8 @@ func TestConnectOfVersion5SaysWhatWeTake(t *testing.T) {
 	}
 }
 
-// TestAReferenceIsFollowedToAConfiguredServerAlone, from CONNACK and from DISCONNECT.
-func TestAReferenceIsFollowedToAConfiguredServerAlone(t *testing.T) {
+// TestServerReferenceIsFollowedOnlyToConfiguredServers, from CONNACK and from DISCONNECT.
+func TestServerReferenceIsFollowedOnlyToConfiguredServers(t *testing.T) {
 	reference := func(head, length byte, code byte, to string) []byte {
 		b := []byte{head, length + byte(4+len(to)), code, byte(3 + len(to)), 0x1c, 0, byte(len(to))}
 		if head == 0x20 {

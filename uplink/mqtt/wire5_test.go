@@ -25,7 +25,7 @@ func read5(sent []byte) (subscribed, published *publication, why error) {
 	return subscribed, published, c.Err()
 }
 
-func TestAClientOf5TakesAnswersInTheirForm(t *testing.T) {
+func TestClient5DecodesAllFormsOfAnswers(t *testing.T) {
 	accepted := []byte{0x20, 3, 0, 0, 0}
 	for _, c := range []struct {
 		name                  string

@@ -29,7 +29,7 @@ func link(flags uint32) []byte {
 	return b
 }
 
-func TestWhatComesBackIsTold(t *testing.T) {
+func TestAddedLinksAddressesAndRoutesAreReported(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		data []byte
@@ -62,9 +62,9 @@ func FuzzMayBeBack(f *testing.F) {
 	})
 }
 
-// TestTheKernelTellsOfALinkThatComesUp in a network of its own, whose loopback is
+// TestKernelAnnouncesALinkThatComesUp in a network of its own, whose loopback is
 // down.
-func TestTheKernelTellsOfALinkThatComesUp(t *testing.T) {
+func TestKernelAnnouncesALinkThatComesUp(t *testing.T) {
 	socket, up := isolated(t)
 	ctx, stop := context.WithCancel(t.Context())
 	back, ended := make(chan struct{}, 1), make(chan error)

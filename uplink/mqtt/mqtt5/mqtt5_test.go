@@ -9,9 +9,9 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// TestAPublicationIsThatOfTheLibrary compares our encoding of PUBLISH with what the
+// TestPublishEqualsThatOfTheLibrary compares our encoding of PUBLISH with what the
 // library decodes from it.
-func TestAPublicationIsThatOfTheLibrary(t *testing.T) {
+func TestPublishEqualsThatOfTheLibrary(t *testing.T) {
 	expiry := uint32(70000)
 	alias := uint16(9)
 	for name, c := range map[string]struct {
@@ -67,7 +67,7 @@ func TestValidPacketsAreAccepted(t *testing.T) {
 	}
 }
 
-func TestWhatABrokerMustNotSendIsNamed(t *testing.T) {
+func TestInvalidPacketIsAnError(t *testing.T) {
 	for want, packet := range map[string][]byte{
 		"a CONNACK of 2 bytes":                                    {0x20, 2, 0, 0},
 		"a CONNACK with flags 0x1":                                {0x21, 3, 0, 0, 0},
@@ -123,8 +123,8 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// TestWhatWeSendIsDecodedAsItWasMeant compares the other packets in the same way.
-func TestWhatWeSendIsDecodedAsItWasMeant(t *testing.T) {
+// TestEncodedPacketsAreDecodedEqually compares the other packets in the same way.
+func TestEncodedPacketsAreDecodedEqually(t *testing.T) {
 	c := Connect{ClientID: "porch", Username: "u", Password: "p", KeepAlive: 15, SessionExpiry: 5,
 		ReceiveMaximum: 20, MaxPacket: 1000, Will: Will{Topic: "porch/agent/status", Payload: []byte("offline"),
 			Retain: true, Delay: 5}}
