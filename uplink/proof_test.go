@@ -104,7 +104,7 @@ func TestADeniedStreamIsHeldAndLosesNothing(t *testing.T) {
 		!strings.Contains(log, "prove_publish") {
 		t.Errorf("want one error that names the topic and both causes:\n%s", log)
 	}
-	if n := strings.Count(log, "takes a stream again"); n != 1 {
+	if n := strings.Count(log, "accepts a stream again"); n != 1 {
 		t.Errorf("%d lines for the stream that is accepted again:\n%s", n, log)
 	}
 }
