@@ -32,10 +32,10 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	return OpenContext(context.Background(), opt, log)
 }
 
-// OpenContext is Open for a process that may be told to stop meanwhile: when ctx is done, the
-// next start does not count this one as a crash, even if OpenContext has not returned by then.
-// It returns ctx.Err() only if it has not begun to open the file: a step that works on the disk
-// cannot be interrupted.
+// OpenContext is Open for a process that is told to stop when ctx is done. If the process then
+// ends while it opens the file, the next start does not count that as a crash. This applies also
+// to later openings, after an error of the disk. OpenContext returns ctx.Err() only if ctx is
+// done at its call, because a step that works on the disk cannot be interrupted.
 func OpenContext(ctx context.Context, opt Options, log *slog.Logger) (*Queue, error) {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
@@ -51,10 +51,11 @@ func OpenContext(ctx context.Context, opt Options, log *slog.Logger) (*Queue, er
 			rejects: rejects{next: 1},
 			storage: storage{commitEnded: make(chan struct{})},
 		},
-		stopped: make(chan struct{}),
+		stopping: ctx,
+		stopped:  make(chan struct{}),
 	}
 	w := writer{q}
-	err := w.openFirst(ctx)
+	err := w.openFirst()
 	defer func() {
 		if err == nil || isDiskError(err) {
 			q.takeUnsaved(opt.Unsaved)
@@ -87,7 +88,10 @@ var errDiskHangs = fmt.Errorf("%w: the disk hangs, and the configuration of befo
 // openFirst opens the file for the first time and creates its folder if necessary. If
 // the disk cannot create the folder, the error of opening the file is returned instead:
 // it says more.
-func (w writer) openFirst(ctx context.Context) error {
+func (w writer) openFirst() error {
+	if err := w.stopping.Err(); err != nil {
+		return err
+	}
 	if left := w.opt.Unsaved; left != nil && left.hangs {
 		w.boot = left.nextBoot() // countStart would access the disk that hangs
 		return errDiskHangs
@@ -95,7 +99,7 @@ func (w writer) openFirst(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(w.opt.Path), 0o700); err != nil && !isDiskError(err) {
 		return err
 	}
-	return w.openFileContext(ctx)
+	return w.openFile()
 }
 
 // ErrPath means that no queue file can be used at the path until a person changes the
@@ -126,10 +130,7 @@ func isDiskError(err error) bool {
 
 // openFile opens the queue file, or the file that replaces it, and loads its state.
 // What is in memory is newer than the file and is kept.
-func (w writer) openFile() error { return w.openFileContext(context.Background()) }
-
-// openFileContext is openFile for [OpenContext].
-func (w writer) openFileContext(ctx context.Context) error {
+func (w writer) openFile() error {
 	st := store{path: w.opt.Path, maxQuarantined: w.opt.MaxSize, log: w.log, now: time.Now(),
 		newEvent: w.newEvent, clientID: w.opt.ClientID}
 	w.mu.Lock()
@@ -140,7 +141,7 @@ func (w writer) openFileContext(ctx context.Context) error {
 	w.mu.Unlock()
 	// Opening may take long, so mu is not held. Meanwhile Put adds to memory;
 	// adoptLocked renumbers what it added.
-	f, k, events, err := st.open(ctx)
+	f, k, events, err := st.open(w.stopping)
 	if err != nil {
 		return err
 	}

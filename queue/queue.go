@@ -49,6 +49,7 @@
 package queue
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -110,8 +111,9 @@ type Queue struct {
 	mu sync.Mutex
 	backlog
 
-	stopped chan struct{} // closed when Run has returned; used without the lock
-	reader  blockReader   // for the goroutine that calls Peek, without a lock
+	stopping context.Context // of OpenContext; used without the lock
+	stopped  chan struct{}   // closed when Run has returned; used without the lock
+	reader   blockReader     // for the goroutine that calls Peek, without a lock
 }
 
 // Boot returns the ID of this start of the agent: the number of starts, and eight random

@@ -72,15 +72,15 @@ func (st *store) open(ctx context.Context) (f *file, k fileState, made []storage
 	if err != nil {
 		return nil, k, nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, k, nil, err // the process may end before a marker is deleted
-	}
-	// From here to unmark the file may crash the process: bbolt maps it into memory.
+	// From here to unmark the file may crash the process: bbolt maps it into memory. A process
+	// that was told to stop leaves no marker: it may end before the marker is deleted.
 	m := marker{path: st.path + ".opening"}
-	if err := st.mark(&m); err != nil {
-		return nil, k, nil, err
+	if ctx.Err() == nil {
+		if err := st.mark(&m); err != nil {
+			return nil, k, nil, err
+		}
+		defer st.unmarkOnce(ctx, &m)() // also after an error: an error is no crash
 	}
-	defer st.unmarkOnce(ctx, &m)() // also after an error: an error is no crash
 	if found.condition == intact && m.suspectFile() {
 		found = finding{damaged, errCrashedTwice}
 	}

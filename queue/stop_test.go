@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,5 +85,43 @@ func TestAStopBeforeOpeningLeavesNothing(t *testing.T) {
 	defer h.end()
 	if h.Boot()[:2] != "1-" || h.UncleanStart() != 0 {
 		t.Errorf("start %s, unclean %d", h.Boot(), h.UncleanStart())
+	}
+}
+
+// A markerLog notes whether the marker of an opening is there when a line is logged.
+type markerLog struct {
+	slog.Handler
+	path   string
+	marked []bool // for each line
+}
+
+func (l *markerLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *markerLog) Handle(context.Context, slog.Record) error {
+	_, err := os.Stat(l.path + ".opening")
+	l.marked = append(l.marked, err == nil)
+	return nil
+}
+
+// TestReopeningAfterAStopIsNoCrash: the file is opened again while the process ends, because the
+// disk has failed. It may hang, and the process does not wait for it.
+func TestReopeningAfterAStopIsNoCrash(t *testing.T) {
+	opt := Options{Path: queuePath(t), MaxSize: 1 << 20, SyncEvery: time.Second}
+	// A backlog of another client ID is logged at each opening.
+	if err := os.WriteFile(opt.Path+".of-other-20260101T000000.000", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := &markerLog{Handler: slog.DiscardHandler, path: opt.Path}
+	ctx, stop := context.WithCancel(t.Context())
+	q, err := OpenContext(ctx, opt, slog.New(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := errors.Join(q.opened.file.close(), writer{q}.openFile(), q.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(log.marked, []bool{true, false}) {
+		t.Errorf("a marker during each opening: %v", log.marked)
 	}
 }
