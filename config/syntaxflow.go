@@ -167,7 +167,7 @@ func (r *flowReader) value(top *bracket, c, next byte, separate bool) *fault {
 	case (c == '&' || c == '!') && !separate:
 		r.properties()
 		return nil
-	case strings.IndexByte("%@`|>&!", c) >= 0, c == '-' && isBlank(next):
+	case strings.IndexByte("%@`|>&!:", c) >= 0, c == '-' && isBlank(next):
 		return r.quoteIt(start)
 	}
 	r.words(top)
