@@ -29,7 +29,7 @@ type bench struct {
 
 const benchConfig = `client_id: porch
 mqtt: {SERVER}
-queue: {path: DIR/state/queue.db}
+queue: {path: "DIR/state/queue.db"}
 sensors:
   door: {kind: contact, gpio: GPIO17, class: door}
   room: {kind: aht20, i2c: "1"}
