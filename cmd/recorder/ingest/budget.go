@@ -2,12 +2,12 @@ package ingest
 
 import "sync"
 
-// A budget limits the bytes in use: take waits while none are left. One goroutine calls take,
-// and another one give.
+// A budget limits the bytes in use: acquire waits while none are left. One goroutine calls acquire,
+// and another one release.
 type budget struct {
 	mu   sync.Mutex
 	room sync.Cond // its lock is mu
-	left int       // guarded by mu; may be negative after one large take
+	left int       // guarded by mu; may be negative after one large acquire
 }
 
 // newBudget returns a budget with the given number of bytes.
@@ -17,8 +17,8 @@ func newBudget(bytes int) *budget {
 	return b
 }
 
-// take waits until at least one byte is left, and takes n bytes, even if fewer are left.
-func (b *budget) take(n int) {
+// acquire waits until at least one byte is left, and takes n bytes, even if fewer are left.
+func (b *budget) acquire(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// One message may take more than is left: else a large one would wait for ever.
@@ -28,8 +28,8 @@ func (b *budget) take(n int) {
 	b.left -= n
 }
 
-// give returns n bytes to the budget and wakes a waiting take.
-func (b *budget) give(n int) {
+// release returns n bytes to the budget and wakes a waiting acquire.
+func (b *budget) release(n int) {
 	b.mu.Lock()
 	b.left += n
 	b.mu.Unlock()

@@ -198,7 +198,7 @@ func record(ctx context.Context, o Options, sink Sink, conn connection, lost *dr
 				return
 			}
 			// Blocks while too many bytes wait: then nothing is read, and TCP slows the broker down.
-			room.take(size(m))
+			room.acquire(size(m))
 			// Decode in this goroutine: the other one waits for the disk.
 			var item store.Item
 			if now := time.Now().UnixMilli(); m.Topic == droppedTopic {
@@ -291,7 +291,7 @@ func (w *writer) commit(ctx context.Context, in <-chan received) {
 		}
 	}
 	// Also if ctx is done: the reader must not block for ever.
-	w.room.give(w.bytes)
+	w.room.release(w.bytes)
 	clear(w.batch) // so that the payloads can be collected
 	clear(w.acks)
 	w.batch, w.acks, w.bytes = w.batch[:0], w.acks[:0], 0

@@ -36,13 +36,13 @@ func (bs *Buses) clock(sdaAt, sclAt gpio.Place) (clocks int, err error) {
 		return 0, fmt.Errorf("SDA at %v: %w", sdaAt, err)
 	}
 	defer sda.Close()
-	return nineClocks(sda, scl)
+	return clearBus(sda, scl)
 }
 
-// nineClocks clears the bus as in UM10204 3.1.16: a part that holds SDA low releases it within
+// clearBus clears the bus as in UM10204 3.1.16: a part that holds SDA low releases it within
 // nine clocks, at the end of the byte that it is sending. Then comes a STOP, so that the part
 // does not take the next START for data.
-func nineClocks(sda, scl busWire) (clocks int, err error) {
+func clearBus(sda, scl busWire) (clocks int, err error) {
 	steps := bitBang{}
 	for ; ; clocks++ {
 		if steps.high(scl); steps.err == nil && !steps.isHigh(scl) {

@@ -321,7 +321,7 @@ func (w stuckWire) Close() error { return nil }
 func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 	for hold := range 12 {
 		p := &stuckPart{scl: true, sda: true, clocks: hold}
-		n, err := nineClocks(stuckWire{p, false}, stuckWire{p, true})
+		n, err := clearBus(stuckWire{p, false}, stuckWire{p, true})
 		switch {
 		case hold <= 9 && (err != nil || n != hold || p.stops != 1 || !p.scl || !p.sda):
 			t.Errorf("held for %d: %d clocks, %d stops, %v", hold, n, p.stops, err)
@@ -330,7 +330,7 @@ func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 		}
 	}
 	p := &stuckPart{scl: true, sda: true, clocks: -1, shorted: true}
-	if n, err := nineClocks(stuckWire{p, false}, stuckWire{p, true}); n != 0 ||
+	if n, err := clearBus(stuckWire{p, false}, stuckWire{p, true}); n != 0 ||
 		!strings.Contains(fmt.Sprint(err), "SCL is held low") {
 		t.Error(n, err)
 	}

@@ -102,10 +102,10 @@ type Register struct {
 // and the next request waits until no late answer can arrive: a frame of Modbus RTU does not say
 // to which request it belongs.
 func (b *Bus) Read(ctx context.Context, unit byte, r Register) (float64, error) {
-	if err := b.take(ctx, unit); err != nil {
+	if err := b.lock(ctx, unit); err != nil {
 		return 0, err
 	}
-	defer b.give()
+	defer b.unlock()
 	if err := b.connect(ctx); err != nil {
 		return 0, err
 	}
@@ -132,46 +132,46 @@ func (b *Bus) Read(ctx context.Context, unit byte, r Register) (float64, error) 
 	return 0, errors.Join(b.explain(err, unit), b.disconnect())
 }
 
-// take waits until the bus is free. It returns an error if another request holds it longer than
+// lock waits until the bus is free. It returns an error if another request holds it longer than
 // maxHold. It needs this limit of its own, because the wait does not count as time of the sampler's
 // call.
-func (b *Bus) take(ctx context.Context, unit byte) error {
+func (b *Bus) lock(ctx context.Context, unit byte) error {
 	defer sensors.Waiting(ctx)()
 	for {
-		before := b.held()
+		before := b.currentHolder()
 		timer := time.NewTimer(before.left())
 		select {
 		case b.token <- struct{}{}:
 			timer.Stop()
-			b.hold(holder{unit, time.Now()})
+			b.setHolder(holder{unit, time.Now()})
 			return nil
 		case <-ctx.Done():
 			timer.Stop()
 			return fmt.Errorf("%s: waiting for other sensors: %w", b.settings.Name(), ctx.Err())
 		case <-timer.C:
 		}
-		if now := b.held(); now == before && now.left() <= 0 {
+		if now := b.currentHolder(); now == before && now.left() <= 0 {
 			return fmt.Errorf("%s is busy: unit %d has not returned for %v", b.settings.Name(), now.unit,
 				time.Since(now.since).Truncate(time.Second))
 		}
 	}
 }
 
-// give releases the bus.
-func (b *Bus) give() {
-	b.hold(holder{})
+// unlock releases the bus.
+func (b *Bus) unlock() {
+	b.setHolder(holder{})
 	<-b.token
 }
 
-// hold records who has the token. The caller has it.
-func (b *Bus) hold(h holder) {
+// setHolder records who has the token. The caller has it.
+func (b *Bus) setHolder(h holder) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.holder = h
 }
 
-// held returns who has the token.
-func (b *Bus) held() holder {
+// currentHolder returns who has the token.
+func (b *Bus) currentHolder() holder {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.holder

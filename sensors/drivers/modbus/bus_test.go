@@ -228,7 +228,7 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 func TestAcquireFailsIfTheHolderHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &Bus{settings: Settings{Host: "meter:502", Timeout: time.Second}, token: make(chan struct{}, 1)}
-		if err := b.take(t.Context(), 9); err != nil {
+		if err := b.lock(t.Context(), 9); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -243,19 +243,19 @@ func TestAcquireFailsIfTheHolderHangs(t *testing.T) {
 		// Many that come back, one after the other, are no reason.
 		go func() {
 			time.Sleep(maxHold / 2)
-			b.give()
+			b.unlock()
 		}()
-		if err := b.take(ctx, 8); err == nil || !strings.Contains(err.Error(), "unit 9") {
+		if err := b.lock(ctx, 8); err == nil || !strings.Contains(err.Error(), "unit 9") {
 			t.Errorf("%v", err) // it has held it for long already
 		}
 		time.Sleep(maxHold)
 		for unit := range byte(3) {
-			if err := b.take(ctx, unit); err != nil {
+			if err := b.lock(ctx, unit); err != nil {
 				t.Error(err)
 			}
 			go func() {
 				time.Sleep(maxHold * 2 / 3)
-				b.give()
+				b.unlock()
 			}()
 		}
 		time.Sleep(maxHold)
