@@ -18,8 +18,8 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 var words = map[string][]string{"door": {"closed", "open"}, "window": {"closed", "open"}, "hall": {"clear", "motion"},
 	"loop": {"closed", "open", "short", "cut"}, "cellar": {"dry", "wet"}, "kitchen": {"dry", "wet"}, "key": {"off", "on"}}
 
-// says returns a reading of a stream: one of its words, or "fails".
-func says(stream, word string) sensors.Reading {
+// readingOf returns a reading of a stream: one of its words, or "fails".
+func readingOf(stream, word string) sensors.Reading {
 	if word == "fails" {
 		return sensors.Reading{Stream: stream, Err: "no acknowledge"}
 	}
@@ -30,8 +30,8 @@ func says(stream, word string) sensors.Reading {
 	return sensors.Reading{Stream: stream, Value: float64(i), State: word}
 }
 
-// shown formats an effect for comparison, with the seconds since the start.
-func shown(e Effect) string {
+// formatEffect formats an effect for comparison, with the seconds since the start.
+func formatEffect(e Effect) string {
 	at := fmt.Sprintf("%gs ", e.At.Sub(start).Seconds())
 	switch {
 	case e.Order != nil && e.Order.On:
@@ -47,9 +47,9 @@ func shown(e Effect) string {
 	return at + "refused: " + e.Refused
 }
 
-// play runs a script with lines such as "3s door open", "5s order armed_away" and "9s" in an
+// runScript runs a script with lines such as "3s door open", "5s order armed_away" and "9s" in an
 // engine, and returns the effects.
-func play(e *Engine, script string) (all []string) {
+func runScript(e *Engine, script string) (all []string) {
 	e.Take()
 	for _, line := range strings.Split(strings.TrimSpace(script), "\n") {
 		f := strings.Fields(line)
@@ -65,10 +65,10 @@ func play(e *Engine, script string) (all []string) {
 				all = append(all, f[0]+" refused: "+a.Why)
 			}
 		default:
-			e.Observe(now, says(f[1], f[2]))
+			e.Observe(now, readingOf(f[1], f[2]))
 		}
 		for _, effect := range e.Take() {
-			all = append(all, shown(effect))
+			all = append(all, formatEffect(effect))
 		}
 	}
 	return all
@@ -115,7 +115,7 @@ func TestRuleFiresWhenItsConditionsBecomeTrue(t *testing.T) {
 			"1s cellar fails\n3s", ""},
 	} {
 		e := NewEngine([]Rule{c.rule}, nil, arming.Options{}, start)
-		if got := strings.Join(play(e, c.script), ", "); got != c.want {
+		if got := strings.Join(runScript(e, c.script), ", "); got != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
 		}
 	}
@@ -200,7 +200,7 @@ var away = arming.Saved{State: "armed_away", Mode: "away"}
 
 func TestArmingWorksWithRules(t *testing.T) {
 	for _, c := range stories {
-		got := play(newHouse(c.saved), c.script)
+		got := runScript(newHouse(c.saved), c.script)
 		slices.Sort(got) // the order of effects at the same time does not matter here
 		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {
@@ -216,7 +216,7 @@ func TestPowerCutSilencesNoSiren(t *testing.T) {
 		e := newHouse(arming.Saved{State: state, Mode: "away", Rules: []string{"intruder"}})
 		var got []string
 		for _, effect := range e.Take() {
-			got = append(got, shown(effect))
+			got = append(got, formatEffect(effect))
 		}
 		want := []string{"0s siren on 3m by rule:intruder", "0s triggered by start"}
 		if !slices.Equal(got, want) {
@@ -227,7 +227,7 @@ func TestPowerCutSilencesNoSiren(t *testing.T) {
 
 // TestOrdersComeBeforeTheChange: the siren waits for nothing.
 func TestOrdersComeBeforeTheChange(t *testing.T) {
-	got := play(newHouse(arming.Saved{State: "armed_away", Mode: "away"}), "1s window open")
+	got := runScript(newHouse(arming.Saved{State: "armed_away", Mode: "away"}), "1s window open")
 	if want := []string{"1s siren on 3m by rule:intruder", "1s triggered by rule:intruder"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -239,8 +239,8 @@ func TestDisarmingMakesOutputsSafe(t *testing.T) {
 	rule := Rule{Name: "window", Any: []Condition{{"window", "open"}}, Armed: []string{"away"}, Then: []Action{
 		{Output: "siren", On: true}, {Output: "horn"}, {Output: "lock", Safe: true}, {Output: "valve", On: true, Safe: true}}}
 	e := NewEngine([]Rule{rule}, arming.NewPanel(options(), away, start, 0, false), options(), start)
-	play(e, "1s window open")
-	got := play(e, "2s order disarmed")
+	runScript(e, "1s window open")
+	got := runScript(e, "2s order disarmed")
 	want := []string{"2s siren off by arming", "2s lock on 0s by arming", "2s disarmed by order:a1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
@@ -253,12 +253,13 @@ func TestReloadKeepsRunningTimers(t *testing.T) {
 	flood := Rule{Name: "flood", Any: []Condition{{"cellar", "wet"}}, For: time.Minute, Then: pump[:1]}
 	gone := Rule{Name: "gone", Any: []Condition{{"cellar", "wet"}}, For: time.Minute, Then: pump[:1]}
 	e := NewEngine([]Rule{flood, gone}, nil, arming.Options{}, start)
-	e.Observe(start, says("cellar", "wet"))
+	e.Observe(start, readingOf("cellar", "wet"))
 	later := start.Add(30 * time.Second)
 	added := Rule{Name: "added", All: []Condition{{"cellar", "wet"}, {"kitchen", "wet"}}, For: time.Minute, Then: pump[:1]}
-	known := []sensors.Reading{says("kitchen", "wet"), says("cellar", "dry")} // the engine has a newer state of the cellar
+	// The engine has a newer state of the cellar.
+	known := []sensors.Reading{readingOf("kitchen", "wet"), readingOf("cellar", "dry")}
 	e.Change([]Rule{added, flood}, nil, arming.Options{}, known, later)
-	got := play(e, "120s")
+	got := runScript(e, "120s")
 	if want := []string{"60s pump on 10m by rule:flood", "90s pump on 10m by rule:added"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -268,11 +269,11 @@ func TestReloadKeepsRunningTimers(t *testing.T) {
 func TestReloadKeepsThePanel(t *testing.T) {
 	panel := arming.NewPanel(options(), arming.Saved{State: arming.Disarmed}, start, 0, false)
 	e := NewEngine(house(), panel, options(), start)
-	play(e, "1s window open\n1s key off\n2s order armed_away window")
+	runScript(e, "1s window open\n1s key off\n2s order armed_away window")
 	opt := options()
 	opt.Entry = map[string]time.Duration{"door": time.Minute}
 	e.Change(house()[:3], panel, opt, nil, start.Add(10*time.Second))
-	got := play(e, "11s key off\n40s door open\n200s")
+	got := runScript(e, "11s key off\n40s door open\n200s")
 	want := []string{"32s armed_away by exit", "40s pending by rule:intruder", "100s siren on 3m by rule:intruder",
 		"100s triggered by rule:intruder"}
 	if !slices.Equal(got, want) {
@@ -288,18 +289,18 @@ func TestReloadLeavesNoSirenOn(t *testing.T) {
 	for name, rules := range map[string][]Rule{"removed": nil, "changed": {bell}} {
 		panel := arming.NewPanel(options(), away, start, 0, false)
 		e := NewEngine([]Rule{when("intruder", "window", "open", "away")}, panel, options(), start)
-		play(e, "1s window open\n2s window closed")
+		runScript(e, "1s window open\n2s window closed")
 		e.Change(rules, panel, options(), nil, start.Add(3*time.Second))
-		got := play(e, "4s order disarmed")
+		got := runScript(e, "4s order disarmed")
 		if want := []string{"4s siren off by arming", "4s disarmed by order:a1"}; !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 	panel := arming.NewPanel(options(), away, start, 0, false)
 	e := NewEngine(house(), panel, options(), start)
-	play(e, "1s door open")
+	runScript(e, "1s door open")
 	e.Change(nil, panel, options(), nil, start.Add(2*time.Second))
-	got := play(e, "30s")
+	got := runScript(e, "30s")
 	if want := []string{"21s gone: intruder", "21s triggered by rule:intruder"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -307,7 +308,7 @@ func TestReloadLeavesNoSirenOn(t *testing.T) {
 
 func BenchmarkObserve(b *testing.B) {
 	e := newHouse(arming.Saved{State: "armed_away", Mode: "away"})
-	readings := []sensors.Reading{says("window", "open"), says("window", "closed")}
+	readings := []sensors.Reading{readingOf("window", "open"), readingOf("window", "closed")}
 	for i := 0; b.Loop(); i++ {
 		e.Observe(start, readings[i%2])
 		e.Take()

@@ -27,15 +27,15 @@ func check(t *testing.T, property func(*rapid.T)) {
 	}
 }
 
-// A plainCause is the model of a trigger of a rule. It evaluates all conditions again in each second.
-type plainCause struct {
+// A modelTrigger is the model of a trigger of a rule. It evaluates all conditions again in each second.
+type modelTrigger struct {
 	rule       Rule
 	conditions []Condition
 	seconds    int // for how long it has been met; -1: it is not met
 }
 
-// look evaluates the conditions after a time, and reports whether the rule fires.
-func (c *plainCause) look(said map[string]string, elapsed int) bool {
+// advance evaluates the conditions after a time, and reports whether the rule fires.
+func (c *modelTrigger) advance(said map[string]string, elapsed int) bool {
 	for _, one := range c.conditions {
 		word := said[one.Stream]
 		if word != one.Is && !(word == "fails" && c.rule.FaultTrips) {
@@ -70,23 +70,23 @@ func TestRulesMatchAModel(t *testing.T) {
 	}
 	check(t, func(t *rapid.T) {
 		rules := []Rule{drawRule(t, "a"), drawRule(t, "b")}
-		var plain []*plainCause
+		var plain []*modelTrigger
 		for i := range rules {
 			for _, trigger := range triggersOf(&rules[i]) {
-				plain = append(plain, &plainCause{rules[i], trigger.conditions, -1})
+				plain = append(plain, &modelTrigger{rules[i], trigger.conditions, -1})
 			}
 		}
 		e, said := NewEngine(rules, nil, arming.Options{}, start), map[string]string{}
 		for second := 1; second < 40; second++ {
 			now := start.Add(time.Duration(second) * time.Second)
-			want := lookAll(plain, said, 1)
+			want := advanceAll(plain, said, 1)
 			e.Advance(now)
 			if rapid.Bool().Draw(t, "reading") {
 				stream := rapid.SampledFrom(streams).Draw(t, "stream")
 				word := rapid.SampledFrom(append([]string{"fails"}, words[stream]...)).Draw(t, "says")
 				said[stream] = word
-				e.Observe(now, says(stream, word))
-				want = append(want, lookAll(plain, said, 0)...)
+				e.Observe(now, readingOf(stream, word))
+				want = append(want, advanceAll(plain, said, 0)...)
 			}
 			var got []string
 			for _, effect := range e.Take() {
@@ -99,9 +99,9 @@ func TestRulesMatchAModel(t *testing.T) {
 	})
 }
 
-func lookAll(plain []*plainCause, said map[string]string, elapsed int) (fired []string) {
+func advanceAll(plain []*modelTrigger, said map[string]string, elapsed int) (fired []string) {
 	for _, c := range plain {
-		if c.look(said, elapsed) {
+		if c.advance(said, elapsed) {
 			fired = append(fired, c.rule.Name)
 		}
 	}
@@ -116,15 +116,15 @@ type watcher struct {
 	on    map[string]bool // outputs that rules for the panel have switched on
 }
 
-// see checks the effects of one event.
-func (w *watcher) see(event string, effects []Effect) {
+// observe checks the effects of one event.
+func (w *watcher) observe(event string, effects []Effect) {
 	for _, e := range effects {
 		switch {
 		case e.Change != nil:
 			w.change(event, *e.Change)
 		case e.Order != nil && e.Order.On && (e.Order.By == "rule:intruder" || e.Order.By == "rule:motion"):
 			if w.state == arming.Disarmed || w.state == arming.Arming {
-				w.t.Fatalf("%s: %s while it is %s", event, shown(e), w.state)
+				w.t.Fatalf("%s: %s while it is %s", event, formatEffect(e), w.state)
 			}
 			w.on[e.Order.Output] = true
 		case e.Order != nil && e.Order.On && e.Order.By == "rule:tamper":
@@ -162,7 +162,7 @@ func TestAlarmIsNeverLost(t *testing.T) {
 	check(t, func(t *rapid.T) {
 		e, now := newHouse(arming.Saved{State: arming.Disarmed}), start
 		w := &watcher{t: t, state: arming.Disarmed, on: map[string]bool{}}
-		w.see("start", e.Take())
+		w.observe("start", e.Take())
 		for _, event := range rapid.SliceOfN(rapid.SampledFrom(events), 30, 80).Draw(t, "events") {
 			now = now.Add(time.Second)
 			switch f := strings.Fields(event); {
@@ -184,9 +184,9 @@ func TestAlarmIsNeverLost(t *testing.T) {
 			case f[0] == "order":
 				e.Order(now, arming.Order{To: f[1], Bypass: f[2:], By: "order"})
 			default:
-				e.Observe(now, says(f[0], f[1]))
+				e.Observe(now, readingOf(f[0], f[1]))
 			}
-			w.see(event, e.Take())
+			w.observe(event, e.Take())
 			if w.state == arming.Pending && now.Sub(w.since) > 20*time.Second {
 				t.Fatalf("%s: pending for %v", event, now.Sub(w.since))
 			}

@@ -92,8 +92,8 @@ func (n *node) report(e sensors.Event) {
 	n.events = append(n.events, e.Name+" "+string(e.Details))
 }
 
-// ordered returns the orders to outputs since the last call.
-func (n *node) ordered() (all []string) {
+// takeOrders returns the orders to outputs since the last call.
+func (n *node) takeOrders() (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, o := range n.orders {
@@ -113,14 +113,14 @@ func (n *node) states() (all []string) {
 	return all
 }
 
-func (n *node) told() string {
+func (n *node) eventTexts() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return strings.Join(n.events, "\n")
 }
 
-// ask sends an order to the panel and waits for the answer.
-func (n *node) ask(o arming.Order) string {
+// orderAndWait sends an order to the panel and waits for the answer.
+func (n *node) orderAndWait(o arming.Order) string {
 	answered := make(chan arming.Answer, 1)
 	o.Answer = func(a arming.Answer) { answered <- a }
 	n.Order(o)
@@ -148,22 +148,22 @@ func TestRunnerFiresOnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
 		defer n.stop()
-		if why := n.ask(arming.Order{To: "armed_away", By: "order:a1"}); why != "" {
+		if why := n.orderAndWait(arming.Order{To: "armed_away", By: "order:a1"}); why != "" {
 			t.Fatal(why)
 		}
 		time.Sleep(31 * time.Second)
-		n.Observe(says("door", "open"))
-		n.want(n.ordered(), []string{"buzzer true by rule:beep"})
+		n.Observe(readingOf("door", "open"))
+		n.want(n.takeOrders(), []string{"buzzer true by rule:beep"})
 		time.Sleep(19999 * time.Millisecond)
-		n.want(n.ordered(), nil)
+		n.want(n.takeOrders(), nil)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		n.want(n.ordered(), []string{"siren true by rule:intruder"})
+		n.want(n.takeOrders(), []string{"siren true by rule:intruder"})
 		time.Sleep(time.Minute)
-		if why := n.ask(arming.Order{To: arming.Disarmed, By: "order:a2"}); why != "" {
+		if why := n.orderAndWait(arming.Order{To: arming.Disarmed, By: "order:a2"}); why != "" {
 			t.Fatal(why)
 		}
-		n.want(n.ordered(), []string{"siren false by arming", "bell true by rule:chime"}) // the door is open
+		n.want(n.takeOrders(), []string{"siren false by arming", "bell true by rule:chime"}) // the door is open
 		n.stop()
 		n.want(n.states(), []string{"1 disarmed by start for 0s", "2 arming by order:a1 for 30s",
 			"3 armed_away by exit for 0s", "4 pending by rule:intruder for 20s", "5 triggered by rule:intruder for 3m",
@@ -175,10 +175,10 @@ func TestRunnerFiresOnTime(t *testing.T) {
 func TestHungDiskDoesNotDelayASiren(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), func(n *node) { n.block = make(chan struct{}) })
-		n.ask(arming.Order{To: "armed_away", By: "order:a1"})
+		n.orderAndWait(arming.Order{To: "armed_away", By: "order:a1"})
 		time.Sleep(31 * time.Second)
-		n.Observe(says("window", "open"))
-		n.want(n.ordered(), []string{"siren true by rule:intruder"})
+		n.Observe(readingOf("window", "open"))
+		n.want(n.takeOrders(), []string{"siren true by rule:intruder"})
 		if s, _ := n.Status(); s.State != arming.Triggered {
 			t.Errorf("it is %s", s.State)
 		}
@@ -201,7 +201,7 @@ func TestRestartRestoresThePanel(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, arming.FileName)
 		n := newNode(t, dir, panelOptions(nil), nil)
-		n.ask(arming.Order{To: "armed_home", Bypass: []string{"window"}, By: "order:a1"})
+		n.orderAndWait(arming.Order{To: "armed_home", Bypass: []string{"window"}, By: "order:a1"})
 		time.Sleep(31 * time.Second)
 		n.stop()
 		if err := errors.Join(os.Mkdir(path+".new", 0o700), os.WriteFile(path+".new/x", nil, 0o600)); err != nil {
@@ -212,21 +212,21 @@ func TestRestartRestoresThePanel(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(time.Minute)
-		if got := n.told(); !strings.Contains(got, `arming_file {"error":`) || strings.Count(got, "\n") > 0 {
+		if got := n.eventTexts(); !strings.Contains(got, `arming_file {"error":`) || strings.Count(got, "\n") > 0 {
 			t.Errorf("of a disk that cannot be written: %s", got)
 		}
-		n.Observe(says("door", "open"))
+		n.Observe(readingOf("door", "open"))
 		synctest.Wait()
 		if err := os.RemoveAll(path + ".new"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		n.stop()
-		if got := n.told(); !strings.HasSuffix(got, `arming_file {"state":"saved"}`) {
+		if got := n.eventTexts(); !strings.HasSuffix(got, `arming_file {"state":"saved"}`) {
 			t.Errorf("of a disk that works again: %s", got)
 		}
 		n = newNode(t, dir, panelOptions(nil), nil)
-		n.want(n.ordered(), []string{"siren true by rule:intruder"})
+		n.want(n.takeOrders(), []string{"siren true by rule:intruder"})
 		n.stop()
 	})
 }
@@ -244,9 +244,9 @@ func TestOrdersAtTheStopAreSaved(t *testing.T) {
 				}
 			}
 		})
-		n.Observe(says("loop", "cut"))
+		n.Observe(readingOf("loop", "cut"))
 		synctest.Wait() // no goroutine waits for the lock, which is held while onDo sleeps
-		if why := n.ask(arming.Order{To: arming.Disarmed, By: "order:a1"}); why != "" {
+		if why := n.orderAndWait(arming.Order{To: arming.Disarmed, By: "order:a1"}); why != "" {
 			t.Fatal(why)
 		}
 		n.stop()
@@ -267,8 +267,8 @@ func TestDamagedStateFileMeansArmed(t *testing.T) {
 		n := newNode(t, dir, panelOptions(nil), nil)
 		n.stop()
 		n.want(n.states(), []string{"1 armed_away by start for 0s"})
-		if got := n.told(); !strings.Contains(got, `"now":"armed_away","state":"damaged"`) {
-			t.Errorf("told: %s", got)
+		if got := n.eventTexts(); !strings.Contains(got, `"now":"armed_away","state":"damaged"`) {
+			t.Errorf("events: %s", got)
 		}
 	})
 }
@@ -293,11 +293,13 @@ func TestCodesAreCheckedAndNotLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = codesOf(t, dir, "anna", "471100") }), nil)
-		disarm := func(code string) string { return n.ask(arming.Order{To: arming.Disarmed, Code: code, By: "order:a1"}) }
-		if why := n.ask(arming.Order{To: "armed_away", By: "order:a1"}); why != "" {
+		disarm := func(code string) string {
+			return n.orderAndWait(arming.Order{To: arming.Disarmed, Code: code, By: "order:a1"})
+		}
+		if why := n.orderAndWait(arming.Order{To: "armed_away", By: "order:a1"}); why != "" {
 			t.Errorf("armed without a code: %q", why)
 		}
-		if why := n.ask(arming.Order{To: "armed_away", Code: "471199", By: "order:a1"}); why != "code" {
+		if why := n.orderAndWait(arming.Order{To: "armed_away", Code: "471199", By: "order:a1"}); why != "code" {
 			t.Errorf("armed with a wrong code: %q", why)
 		}
 		for _, code := range []string{"", "471199", "4711", "471199"} {
@@ -319,15 +321,15 @@ func TestCodesAreCheckedAndNotLogged(t *testing.T) {
 		if !slices.Contains(n.states(), "4 disarmed by code:anna for 0s") {
 			t.Errorf("%q", n.states())
 		}
-		if !strings.Contains(n.told(), `code_lock {"for_s":60}`) {
-			t.Errorf("told: %s", n.told())
+		if !strings.Contains(n.eventTexts(), `code_lock {"for_s":60}`) {
+			t.Errorf("events: %s", n.eventTexts())
 		}
 		state, err := os.ReadFile(filepath.Join(dir, arming.FileName))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all := n.told() + n.log.String() + string(state) + fmt.Sprint(n.states()); strings.Contains(all, "4711") {
-			t.Errorf("a code was told: %s", all)
+		if all := n.eventTexts() + n.log.String() + string(state) + fmt.Sprint(n.states()); strings.Contains(all, "4711") {
+			t.Errorf("a code was reported: %s", all)
 		}
 	})
 }
@@ -338,8 +340,8 @@ func TestUnreadableCodesFileAcceptsNoCode(t *testing.T) {
 		dir := t.TempDir()
 		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = filepath.Join(dir, "none") }), nil)
 		defer n.stop()
-		n.ask(arming.Order{To: "armed_away", By: "order:a1"})
-		if why := n.ask(arming.Order{To: arming.Disarmed, Code: "4711", By: "order:a1"}); why != "code" {
+		n.orderAndWait(arming.Order{To: "armed_away", By: "order:a1"})
+		if why := n.orderAndWait(arming.Order{To: arming.Disarmed, Code: "4711", By: "order:a1"}); why != "code" {
 			t.Errorf("%q", why)
 		}
 	})
@@ -375,10 +377,11 @@ func TestHungCodesFileDoesNotDelayShutdown(t *testing.T) {
 func TestRefusedOrderIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), func(n *node) { n.refuse = "rest" })
-		n.Observe(says("loop", "cut"))
+		n.Observe(readingOf("loop", "cut"))
 		n.stop()
-		if want := `order_refused {"by":"rule:tamper","output":"siren","why":"rest"}`; !strings.HasPrefix(n.told(), want) {
-			t.Errorf("told: %s", n.told())
+		const want = `order_refused {"by":"rule:tamper","output":"siren","why":"rest"}`
+		if !strings.HasPrefix(n.eventTexts(), want) {
+			t.Errorf("events: %s", n.eventTexts())
 		}
 	})
 }
@@ -388,12 +391,12 @@ func TestFiredRuleNamesItsCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
 		for _, word := range []string{"cut", "cut", "closed", "cut"} {
-			n.Observe(says("loop", word))
+			n.Observe(readingOf("loop", word))
 		}
 		n.stop()
 		once := `tripped {"rule":"tamper","streams":["loop"]}`
-		if n.told() != once+"\n"+once {
-			t.Errorf("told: %s", n.told())
+		if n.eventTexts() != once+"\n"+once {
+			t.Errorf("events: %s", n.eventTexts())
 		}
 	})
 }
@@ -403,7 +406,7 @@ func TestRestartsAreOneAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		n := newNode(t, dir, panelOptions(nil), nil)
-		n.Observe(says("loop", "cut"))
+		n.Observe(readingOf("loop", "cut"))
 		for range 3 {
 			time.Sleep(time.Second)
 			n.stop()
@@ -428,14 +431,14 @@ func TestReadingsAndOrdersMayComeFromAnywhere(t *testing.T) {
 		for range 4 {
 			all.Go(func() {
 				for i := range 100 {
-					n.Observe(says("door", words["door"][i%2]))
+					n.Observe(readingOf("door", words["door"][i%2]))
 					n.Order(arming.Order{To: "armed_away", By: "order"})
 					n.Status()
 				}
 			})
 		}
 		for range 10 {
-			n.Change(house()[:3], panelOptions(nil), []sensors.Reading{says("window", "closed")})
+			n.Change(house()[:3], panelOptions(nil), []sensors.Reading{readingOf("window", "closed")})
 			n.Change(house(), panelOptions(nil), nil)
 		}
 		n.Change(nil, nil, nil)
@@ -454,7 +457,7 @@ func BenchmarkRunner(b *testing.B) {
 	r.Change(house()[3:4], nil, nil)
 	for name, readings := range map[string][]sensors.Reading{
 		"others": {{Stream: "room", Value: 21}, {Stream: "room", Value: 22}},
-		"ours":   {says("cellar", "dry"), says("cellar", "fails")},
+		"ours":   {readingOf("cellar", "dry"), readingOf("cellar", "fails")},
 	} {
 		b.Run(name, func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
@@ -468,12 +471,12 @@ func BenchmarkRunner(b *testing.B) {
 func TestFailedArmingByKeyIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(func(o *arming.Options) { o.Ready = []string{"window"} }), nil)
-		for _, r := range []sensors.Reading{says("window", "open"), says("key", "off"), says("key", "on")} {
+		for _, r := range []sensors.Reading{readingOf("window", "open"), readingOf("key", "off"), readingOf("key", "on")} {
 			n.Observe(r)
 		}
 		n.stop()
-		if want := `arming_refused {"by":"key","why":"open: window"}`; n.told() != want {
-			t.Errorf("told: %s", n.told())
+		if want := `arming_refused {"by":"key","why":"open: window"}`; n.eventTexts() != want {
+			t.Errorf("events: %s", n.eventTexts())
 		}
 		n.want(n.states(), []string{"1 disarmed by start for 0s"})
 	})
@@ -509,19 +512,19 @@ func TestHungLogDoesNotDelayRules(t *testing.T) {
 		n := newNode(t, t.TempDir(), &opt, func(n *node) { n.hangs = log })
 		defer n.stop()
 		defer close(log)
-		n.ask(arming.Order{To: "armed_away", By: "order:a1"})
+		n.orderAndWait(arming.Order{To: "armed_away", By: "order:a1"})
 		time.Sleep(time.Minute)
-		n.Observe(says("door", "closed"))
-		n.Observe(says("door", "open"))
+		n.Observe(readingOf("door", "closed"))
+		n.Observe(readingOf("door", "open"))
 		n.Change(house()[1:], &opt, nil)
 		time.Sleep(time.Minute) // the entry delay is over
-		n.ordered()
+		n.takeOrders()
 		if !n.Runner.mu.TryLock() {
 			t.Fatal("the log is written under the lock of the rules")
 		}
 		n.Runner.mu.Unlock()
-		n.Observe(says("cellar", "wet"))
-		if got := n.ordered(); len(got) == 0 {
+		n.Observe(readingOf("cellar", "wet"))
+		if got := n.takeOrders(); len(got) == 0 {
 			t.Error("no rule fires")
 		}
 	})
