@@ -126,7 +126,7 @@ func TestWatchdogIsNotifiedOfEachOrder(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)
 		h.stop()
-		if got := len(h.said("siren")); got != 1+maxOrders {
+		if got := len(h.readingTexts("siren")); got != 1+maxOrders {
 			t.Errorf("%d readings", got)
 		}
 		if late > 0 {
@@ -150,7 +150,7 @@ func TestHungLogDoesNotKeepALineOn(t *testing.T) {
 		blocked := make(blockedLog)
 		h.to.Log = slog.New(slog.NewTextHandler(blocked, nil))
 		h.lines["pump"] = &fakeLine{}
-		h.change(spec("pump", confirmed))
+		h.change(spec("pump", withConfirm))
 		h.order(on("pump", 0, "x"))
 		time.Sleep(10 * time.Second)
 		if h.lines["pump"].is() {
@@ -325,47 +325,49 @@ func TestHungDiskDoesNotDelayTimers(t *testing.T) {
 	})
 }
 
-// says sends a reading of the auxiliary contact of a pump.
-func says(state string) sensors.Reading { return sensors.Reading{Stream: "aux", State: state} }
+// auxReading returns a reading of the auxiliary contact of a pump.
+func auxReading(state string) sensors.Reading { return sensors.Reading{Stream: "aux", State: state} }
 
-// confirmed makes a pump confirm its state by its auxiliary contact.
-func confirmed(s *Spec) { s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: 3 * time.Second} }
+// withConfirm makes a pump confirm its state by its auxiliary contact.
+func withConfirm(s *Spec) {
+	s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: 3 * time.Second}
+}
 
 func TestContactorMustConfirm(t *testing.T) {
-	running := "null: is told to be on, and aux says stopped"
+	running := "null: should be on, but aux says stopped"
 	for name, c := range map[string]struct {
 		do   func(h *house)
 		want []string
 	}{
 		"it does": {func(h *house) {
-			h.Observe(says("running"))
+			h.Observe(auxReading("running"))
 			time.Sleep(10 * time.Second)
 		}, nil},
 		"it does not": {func(*house) { time.Sleep(4 * time.Second) }, []string{running, "off by fault"}},
 		"it stops": {func(h *house) {
-			h.Observe(says("running"))
+			h.Observe(auxReading("running"))
 			time.Sleep(5 * time.Second)
-			h.Observe(says("stopped"))
+			h.Observe(auxReading("stopped"))
 			time.Sleep(4 * time.Second)
 		}, []string{running, "off by fault"}},
 		"it is welded": {func(h *house) {
-			h.Observe(says("running"))
+			h.Observe(auxReading("running"))
 			h.order(off("pump", "x"))
 			time.Sleep(time.Minute)
-			h.Observe(says("stopped"))
-		}, []string{"off by x", "null: is told to be off, and aux says running", "off by fault"}},
+			h.Observe(auxReading("stopped"))
+		}, []string{"off by x", "null: should be off, but aux says running", "off by fault"}},
 		"it fails": {func(h *house) {
-			h.Observe(says("running"))
+			h.Observe(auxReading("running"))
 			time.Sleep(time.Second)
 			h.Observe(sensors.Reading{Stream: "aux", Err: "cut"})
 			time.Sleep(4 * time.Second)
-			h.Observe(says("stopped"))
-		}, []string{"null: is told to be on, and aux says nothing: cut", "off by fault"}},
+			h.Observe(auxReading("stopped"))
+		}, []string{"null: should be on, but aux says nothing: cut", "off by fault"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t, spec("pump", confirmed))
-				h.Observe(says("stopped"))
+				h := newHouse(t, spec("pump", withConfirm))
+				h.Observe(auxReading("stopped"))
 				h.Observe(sensors.Reading{Stream: "other", State: "running"})
 				h.order(on("pump", 0, "x"))
 				c.do(h)
@@ -380,9 +382,9 @@ func TestContactorMustConfirm(t *testing.T) {
 // The time of a confirmation counts from the change, not from the check after it.
 func TestConfirmationTimeCountsFromTheChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, spec("pump", confirmed))
+		h := newHouse(t, spec("pump", withConfirm))
 		defer h.stop()
-		h.Observe(says("stopped"))
+		h.Observe(auxReading("stopped"))
 		time.Sleep(time.Minute)
 		h.order(on("pump", 0, "x"))
 		time.Sleep(3*time.Second - time.Millisecond)

@@ -67,30 +67,30 @@ func modelSpecs() []Spec {
 	}
 }
 
-// plainOutput is the model of an output: its orders and their end times.
-type plainOutput struct {
+// modelOutput is the model of an output: its orders and their end times.
+type modelOutput struct {
 	spec   Spec
 	away   bool
 	left   time.Time
 	rest   time.Time
-	orders []plainOrder // in force
+	orders []modelOrder // in force
 	remote bool         // the latest order came by MQTT
 	broken time.Time    // until then its line fails
 }
 
-type plainOrder struct {
+type modelOrder struct {
 	remote bool
 	end    time.Time // zero: none
 }
 
-// plainHouse is the model of all outputs.
-type plainHouse struct {
-	outputs []*plainOutput
+// modelHouse is the model of all outputs.
+type modelHouse struct {
+	outputs []*modelOutput
 	down    time.Time
 }
 
 // next returns the first timed event until a time; "" if there is none.
-func (o *plainOutput) next(now, down time.Time) (what string, at time.Time) {
+func (o *modelOutput) next(now, down time.Time) (what string, at time.Time) {
 	longest, endless, remote := time.Time{}, false, false
 	for _, order := range o.orders {
 		endless = endless || order.end.IsZero()
@@ -117,7 +117,7 @@ func (o *plainOutput) next(now, down time.Time) (what string, at time.Time) {
 }
 
 // advance executes the timed events until a time, in order.
-func (o *plainOutput) advance(now, down time.Time) {
+func (o *modelOutput) advance(now, down time.Time) {
 	for {
 		switch what, at := o.next(now, down); what {
 		case "":
@@ -133,10 +133,10 @@ func (o *plainOutput) advance(now, down time.Time) {
 }
 
 // loseLink applies link_lost. In the model, no output with an interlock leaves its safe level then.
-func (o *plainOutput) loseLink(at time.Time) {
+func (o *modelOutput) loseLink(at time.Time) {
 	o.remote = false
 	if o.spec.LinkLost.Then == o.spec.Safe {
-		o.orders = slices.DeleteFunc(o.orders, func(order plainOrder) bool { return order.remote })
+		o.orders = slices.DeleteFunc(o.orders, func(order modelOrder) bool { return order.remote })
 		o.away = len(o.orders) > 0
 		return
 	}
@@ -146,7 +146,7 @@ func (o *plainOutput) loseLink(at time.Time) {
 	if !o.away && (at.Before(o.rest) || at.Before(o.broken)) {
 		return
 	}
-	kept := plainOrder{}
+	kept := modelOrder{}
 	switch {
 	case o.spec.Pulse > 0 && o.away:
 		return
@@ -167,7 +167,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // order applies an order to the model.
-func (h *plainHouse) order(s step, now time.Time) (refused bool) {
+func (h *modelHouse) order(s step, now time.Time) (refused bool) {
 	o := h.outputs[s.output]
 	if s.on == o.spec.Safe {
 		o.away, o.orders, o.remote = false, nil, s.remote
@@ -188,7 +188,7 @@ func (h *plainHouse) order(s step, now time.Time) (refused bool) {
 	} else if o.remote = s.remote; o.spec.Pulse > 0 {
 		return false
 	}
-	added := plainOrder{remote: s.remote}
+	added := modelOrder{remote: s.remote}
 	if d := o.spec.Pulse; d > 0 {
 		added.end = now.Add(d)
 	} else if s.time > 0 {
@@ -208,7 +208,7 @@ func TestOutputsMatchAModel(t *testing.T) {
 		rapid.Check(t, func(rt *rapid.T) {
 			steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(rt, "steps")
 			var wrong string
-			synctest.Test(t, func(t *testing.T) { wrong = playModel(t, steps) })
+			synctest.Test(t, func(t *testing.T) { wrong = compareWithModel(t, steps) })
 			if wrong != "" {
 				rt.Fatal(wrong)
 			}
@@ -216,11 +216,11 @@ func TestOutputsMatchAModel(t *testing.T) {
 	}
 }
 
-// playModel runs a history, and returns the first difference between an output and the model.
-func playModel(t *testing.T, steps []step) (wrong string) {
-	specs, model := modelSpecs(), &plainHouse{}
+// compareWithModel runs a history, and returns the first difference between an output and the model.
+func compareWithModel(t *testing.T, steps []step) (wrong string) {
+	specs, model := modelSpecs(), &modelHouse{}
 	for _, s := range specs {
-		model.outputs = append(model.outputs, &plainOutput{spec: s})
+		model.outputs = append(model.outputs, &modelOutput{spec: s})
 	}
 	h := newHouse(t, specs...)
 	defer h.stop()
@@ -231,7 +231,7 @@ func playModel(t *testing.T, steps []step) (wrong string) {
 		for _, o := range model.outputs {
 			o.advance(time.Now(), model.down)
 		}
-		if refused, want := h.play(model, s); refused != want {
+		if refused, want := h.step(model, s); refused != want {
 			return fmt.Sprintf("step %d, %v: refused %v, want %v\n%s", i, s, refused, want, &h.log)
 		}
 		for _, o := range model.outputs {
@@ -244,8 +244,8 @@ func playModel(t *testing.T, steps []step) (wrong string) {
 	return ""
 }
 
-// play executes a step in the set and in the model.
-func (h *house) play(model *plainHouse, s step) (refused, want bool) {
+// step executes a step in the set and in the model.
+func (h *house) step(model *modelHouse, s step) (refused, want bool) {
 	o := model.outputs[s.output]
 	name, now := o.spec.Stream.Name, time.Now()
 	switch s.do {

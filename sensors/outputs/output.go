@@ -22,12 +22,12 @@ type output struct {
 
 	progress func(within time.Duration) // see Wiring.Watch
 
-	plan  plan
-	port  port
-	watch watch
-	on    bool      // the level that was set last
-	fault string    // why the line may have another level than on; empty: it has that level
-	said  time.Time // the end in the last reading; zero: none
+	plan        plan
+	port        port
+	watch       watch
+	on          bool      // the level that was set last
+	fault       string    // why the line may have another level than on; empty: it has that level
+	reportedEnd time.Time // the end in the last reading; zero: none
 
 	mu     sync.Mutex
 	status Status // guarded by mu
@@ -144,7 +144,7 @@ func (o *output) do(ctx context.Context, order Order) (refused string) {
 	}
 	// A repeated order moves the end by a little each time: only a change that a person would
 	// notice becomes a reading.
-	if wasAway && o.plan.end().Sub(o.said).Abs() < sayEnd && !o.said.IsZero() {
+	if wasAway && o.plan.end().Sub(o.reportedEnd).Abs() < sayEnd && !o.reportedEnd.IsZero() {
 		o.publish(order.By)
 		return ""
 	}
@@ -324,8 +324,8 @@ func (o *output) emit(by string) {
 			r.Value = 1
 		}
 		r.State = o.spec.Stream.Word(r.Value)
-		if o.said = o.plan.end(); !o.said.IsZero() {
-			r.For = max(time.Until(o.said).Round(time.Millisecond), time.Millisecond)
+		if o.reportedEnd = o.plan.end(); !o.reportedEnd.IsZero() {
+			r.For = max(time.Until(o.reportedEnd).Round(time.Millisecond), time.Millisecond)
 		}
 	}
 	o.publish(by)

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// told collects the answers to orders, by their cause.
-type told struct{ answers chan string }
+// answers collects the answers to orders, by their cause.
+type answers struct{ answers chan string }
 
-func (c told) order(o Order) Order {
+func (c answers) order(o Order) Order {
 	o.Answer = func(a Answer) { c.answers <- fmt.Sprint(o.By, " ", a.Done, " ", a.Why) }
 	return o
 }
 
 // all returns the answers so far, in order.
-func (c told) all() (all []string) {
+func (c answers) all() (all []string) {
 	for len(c.answers) > 0 {
 		all = append(all, <-c.answers)
 	}
@@ -28,7 +28,7 @@ func (c told) all() (all []string) {
 // MQTT is refused, and its sender gets an answer.
 func TestRuleFiresDuringAReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 10)}
+		h, c := newHouse(t, spec("siren", nil)), answers{make(chan string, 10)}
 		defer h.stop()
 		changed := spec("siren", func(s *Spec) { s.MaxOn = 2 * time.Minute })
 		h.Change(h.ctx, []Spec{changed}, func([]Spec) {
@@ -58,7 +58,7 @@ func TestRuleFiresDuringAReload(t *testing.T) {
 // TestOrdersThatWaitWhenAReloadBegins: the new output executes them before later ones.
 func TestOrdersThatWaitWhenAReloadBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 10)}
+		h, c := newHouse(t, spec("siren", nil)), answers{make(chan string, 10)}
 		defer h.stop()
 		line := h.lines["siren"]
 		line.with(func(l *fakeLine) { l.slow = 400 * time.Millisecond })
@@ -82,7 +82,7 @@ func TestOrdersThatWaitWhenAReloadBegins(t *testing.T) {
 // TestSlowLineDoesNotDelayShutdown: waiting orders are not executed any more.
 func TestSlowLineDoesNotDelayShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, c := newHouse(t, spec("siren", nil)), told{make(chan string, 100)}
+		h, c := newHouse(t, spec("siren", nil)), answers{make(chan string, 100)}
 		h.lines["siren"].with(func(l *fakeLine) { l.slow = 400 * time.Millisecond })
 		h.Do(c.order(on("siren", 0, "rule:a")))
 		time.Sleep(100 * time.Millisecond)

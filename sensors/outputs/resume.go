@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A suspension is what a fault has ended or prevented of the orders with Resume. When the line
-// is safe and answers again, it becomes an order for the rest of its time. Every order to the
-// safe level cancels it. It belongs to the output's goroutine.
+// A suspension holds the orders with Resume that a fault has ended or refused. When the line is safe
+// and answers again, they are resumed as one order for the rest of their time. Any order to the safe
+// level cancels it. Only the output's goroutine uses it.
 type suspension struct {
 	inForce hold   // the orders with Resume that are in force now
 	by      string // the cause of the latest of them
@@ -17,8 +17,8 @@ type suspension struct {
 	wait time.Duration // the last wait before that: each fault doubles it, because the orders may cause it
 }
 
-// isResumed reports whether an order is done again after a fault. The time of a pulse is too
-// short for that.
+// isResumed reports whether an order is resumed after a fault. An order for a pulse is not: it is too
+// short.
 func (p *plan) isResumed(o Order) bool { return o.Resume && p.spec.Pulse == 0 }
 
 // suspend suspends the orders in force, because a fault begins. The output then goes to its safe
@@ -73,7 +73,7 @@ func (p *plan) takeSuspended(now time.Time) (o Order, due bool) {
 	return o, !over
 }
 
-// resume does the suspended order if it is due and the line answers.
+// resume executes the suspended order if it is due and the line answers.
 func (o *output) resume(ctx context.Context, now time.Time) {
 	if o.fault != "" {
 		return

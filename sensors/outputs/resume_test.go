@@ -61,7 +61,7 @@ func TestFaultSuspendsOrderOfRule(t *testing.T) {
 				t.Errorf("%s: still on", name)
 			}
 			time.Sleep(time.Hour)
-			if n := len(h.said("siren")); h.lines["siren"].is() || n > 6 {
+			if n := len(h.readingTexts("siren")); h.lines["siren"].is() || n > 6 {
 				t.Errorf("%s: later %d readings", name, n)
 			}
 		})
@@ -96,15 +96,15 @@ func TestResumedOrdersKeepTheLimits(t *testing.T) {
 			return rapid.SampledFrom([]string{"on", "on", "off", "breaks", "works", "waits", "waits"}).Draw(t, "do")
 		}), 1, 30).Draw(rt, "steps")
 		var wrong string
-		synctest.Test(t, func(t *testing.T) { wrong = playFaults(t, steps) })
+		synctest.Test(t, func(t *testing.T) { wrong = runFaults(t, steps) })
 		if wrong != "" {
 			rt.Fatal(wrong)
 		}
 	})
 }
 
-// playFaults plays the steps, one in each 2.1 s, and returns what was wrong.
-func playFaults(t *testing.T, steps []string) (wrong string) {
+// runFaults runs the steps, one in each 2.1 s, and returns what was wrong.
+func runFaults(t *testing.T, steps []string) (wrong string) {
 	h := newHouse(t, spec("siren", func(s *Spec) { s.MaxOn, s.Rest = 8500*time.Millisecond, 3250*time.Millisecond }))
 	defer h.stop()
 	line := h.lines["siren"]
@@ -129,7 +129,7 @@ func playFaults(t *testing.T, steps []string) (wrong string) {
 			late := ordered.IsZero() || time.Since(ordered) > 8600*time.Millisecond
 			if !isBroken && h.Status()[0].Err == "" && line.is() && late {
 				return fmt.Sprintf("step %d: on, %v after the order\n%s", i, time.Since(ordered),
-					strings.Join(h.said("siren"), "\n"))
+					strings.Join(h.readingTexts("siren"), "\n"))
 			}
 		}
 	}

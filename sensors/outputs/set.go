@@ -308,8 +308,8 @@ func (s *Set) latest(stream string) (r sensors.Reading, heard bool) {
 	return r, heard
 }
 
-// saysWhat returns the latest state of a confirming stream, for a message.
-func (s *Set) saysWhat(stream string) string {
+// stateText returns the latest state of a confirming stream, for a message.
+func (s *Set) stateText(stream string) string {
 	switch r, heard := s.latest(stream); {
 	case !heard:
 		return "nothing yet"

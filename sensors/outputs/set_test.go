@@ -197,9 +197,9 @@ func (h *house) order(o Order) string {
 	}
 }
 
-// said are the readings of an output: "on by rule:x for 3m0s", "null: why", with the
-// event names among them not.
-func (h *house) said(name string) (all []string) {
+// readingTexts returns the readings of an output as texts: "on by rule:x for 3m0s", "null: why". It
+// checks their numbers and their priority.
+func (h *house) readingTexts(name string) (all []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seq := uint64(0)
@@ -233,7 +233,7 @@ func (h *house) eventNames() (all []string) {
 
 func (h *house) want(name string, want ...string) {
 	h.t.Helper()
-	if got := h.said(name); !slices.Equal(got, want) {
+	if got := h.readingTexts(name); !slices.Equal(got, want) {
 		h.t.Errorf("%s said\n\t%s\nwant\n\t%s", name, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }

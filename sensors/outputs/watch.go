@@ -118,7 +118,7 @@ func (o *output) contradicted(now time.Time) (why string) {
 	if now.Sub(o.watch.contradictedSince) < c.Within {
 		return ""
 	}
-	return fmt.Sprintf("is told to be %s, and %s says %s", word(o.on), c.Stream, o.set.saysWhat(c.Stream))
+	return fmt.Sprintf("should be %s, but %s says %s", word(o.on), c.Stream, o.set.stateText(c.Stream))
 }
 
 // unconfirmed reports whether the confirming stream differs from what the output should be.
