@@ -129,7 +129,7 @@ func (q *Queue) loadLocked(p sensors.Priority, c *Cursor, room int) error {
 			for i := range r.items {
 				r.items[i].generation = read.generation
 			}
-			q.declareDamageLocked(l, r, damaged)
+			q.declareDamageLocked(l, r, damaged, read.last)
 			l.loaded(r, read.last)
 		} // otherwise the block may have been evicted, or the file was replaced
 	}

@@ -466,6 +466,48 @@ func TestADamagedBlockIsDeclaredAtTheNextStart(t *testing.T) {
 	}
 }
 
+// TestDamageAtTheEndOfTheBlocks is found while items before it are in flight: it does not
+// wait for ever, and a gap declares it, with a newer reading in memory or without.
+func TestDamageAtTheEndOfTheBlocks(t *testing.T) {
+	for _, newer := range []uint64{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			h := start(t, queuePath(t))
+			defer h.end()
+			putMany(h, 1, 2*blockItems)
+			time.Sleep(6 * time.Second)
+			damageBlock(t, h.Queue, 1)
+			putMany(h, 2*blockItems+1, 2*blockItems+newer)
+			var c Cursor
+			items, err := h.Peek(&c, 3*blockItems)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Ack(items)
+			r := recorder{}
+			r.take(items)
+			if newer > 0 {
+				r.take(h.all(t))
+			}
+			for range 9 {
+				more, err := h.Peek(&Cursor{}, 9)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.take(more)
+				h.Ack(more)
+			}
+			if n := h.Stats().Backlog; n != 0 {
+				t.Errorf("%d wait, with %d newer", n, newer)
+			}
+			want := Gap{Stream: "room", Boot: h.Boot(), From: blockItems + 1, To: 2 * blockItems, Count: blockItems,
+				Why: Damaged}
+			if len(r.gaps) != 1 || r.gaps[0] != want {
+				t.Errorf("gaps %+v, want %+v, with %d newer", r.gaps, want, newer)
+			}
+		})
+	}
+}
+
 // flip changes a bit in the n-th value of a bucket.
 func flip(t *testing.T, path string, bucket []byte, n int) {
 	t.Helper()

@@ -160,12 +160,18 @@ func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
 	return gaps
 }
 
-// declareDamageLocked adds gaps for what was lost with damaged blocks before a run.
-func (b *backlog) declareDamageLocked(l *lane, r run, damaged int) {
+// declareDamageLocked adds gaps for what was lost with damaged blocks before a run. Without
+// items in the run, all blocks up to last are damaged, and what memory holds follows.
+func (b *backlog) declareDamageLocked(l *lane, r run, damaged int, last uint64) {
 	if damaged > 0 {
 		b.reportLocked("storage", b.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
 	}
-	if damaged > 0 || l.disk.suspect {
+	switch {
+	case damaged > 0 && len(r.items) == 0 && last < l.disk.lastBlock:
+		l.disk.suspect = true // a commit has moved items from memory into blocks: they are read next
+	case damaged > 0 && len(r.items) == 0:
+		b.declareBetweenLocked(l.cache.seqs, l.firsts())
+	case damaged > 0 || l.disk.suspect:
 		for _, g := range l.cache.seqs.missing(r, b.gaps.values()) {
 			b.gaps.add(g)
 		}
@@ -238,17 +244,23 @@ func (b *backlog) declareEndLocked(ends [2]seqs) {
 		if follow == nil {
 			follow = l.firsts()
 		}
-		declared := b.gaps.values()
-		for k, first := range follow {
-			last, known := ends[p][k]
-			if !known || last+1 >= first {
-				continue
-			}
-			hole := Gap{Stream: k.stream, Boot: k.boot, From: last + 1, To: first - 1, Why: Damaged}
-			for _, g := range hole.without(declared) {
-				b.gaps.add(g)
-			}
-		}
+		b.declareBetweenLocked(ends[p], follow)
 		l.history.acked, l.history.firstKept = nil, nil
+	}
+}
+
+// declareBetweenLocked adds gaps for the readings that are missing between the last known
+// seqs and those that follow. A stream without a last known seq is left out.
+func (b *backlog) declareBetweenLocked(ends, follow seqs) {
+	declared := b.gaps.values()
+	for k, first := range follow {
+		last, known := ends[k]
+		if !known || last+1 >= first {
+			continue
+		}
+		hole := Gap{Stream: k.stream, Boot: k.boot, From: last + 1, To: first - 1, Why: Damaged}
+		for _, g := range hole.without(declared) {
+			b.gaps.add(g)
+		}
 	}
 }

@@ -127,13 +127,21 @@ func (l *lane) loaded(r run, last uint64) {
 		return
 	}
 	l.cache.readTo = max(l.cache.readTo, last)
-	if len(l.cache.head) == 0 {
-		l.first = max(l.first, last+1)
-		if l.first > l.disk.lastBlock {
-			l.disk.readings = 0
-		}
-		l.skipHole()
+	l.skipUnreadable()
+}
+
+// skipUnreadable moves first past blocks that were evicted or are damaged, if nothing
+// before them waits. Without it they would count as waiting until a newer item is
+// acknowledged.
+func (l *lane) skipUnreadable() {
+	if len(l.cache.head) > 0 || l.first > l.cache.readTo {
+		return
 	}
+	l.first = l.cache.readTo + 1
+	if l.first > l.disk.lastBlock {
+		l.disk.readings = 0
+	}
+	l.skipHole()
 }
 
 // peek appends the oldest items after a number, at most limit, and marks them as issued.
@@ -181,6 +189,7 @@ func (l *lane) ack(number uint64) (final []Gap) {
 		l.mem.pop(n)
 	}
 	l.skipHole()
+	l.skipUnreadable()
 	return final
 }
 
