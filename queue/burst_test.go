@@ -81,7 +81,7 @@ func TestSlowWriterIsReported(t *testing.T) {
 	})
 }
 
-// TestEmptyBufferIsReleased, and one that is used is not made anew all the time.
+// TestEmptyBufferIsReleased, and a buffer in use is not reallocated all the time.
 func TestEmptyBufferIsReleased(t *testing.T) {
 	var f fifo
 	for i := range 20_000 {

@@ -190,8 +190,8 @@ func TestIssuedItemsStayAfterASmallerPeek(t *testing.T) {
 
 // TestEveryHoleIsInAGapAcrossSessions reads ahead as the link does: some are
 // passed, the oldest of them acknowledged one by one, and a session that ends
-// begins anew with less or more. All is drawn before: a bubble of synctest ends
-// the process where rapid gives an attempt up.
+// starts again with fewer or more items. All random values are drawn before: in a bubble of
+// synctest, the panic with which rapid ends an attempt would end the process.
 func TestEveryHoleIsInAGapAcrossSessions(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.Int64Range(1000, 20_000).Draw(rt, "max_size")

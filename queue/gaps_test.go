@@ -174,8 +174,8 @@ func TestDamageIsDeclaredUnlessItIsInAnotherGap(t *testing.T) {
 	}
 }
 
-// TestReadingsDroppedFromMemoryAreNotDamage: what a damaged block has taken is told from
-// the numbers that were seen before, and these need not have been on disk.
+// TestReadingsDroppedFromMemoryAreNotDamage: the loss of a damaged block is found by the seqs
+// that were seen before, which need not have been on disk.
 func TestReadingsDroppedFromMemoryAreNotDamage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
@@ -417,8 +417,8 @@ func TestDamageUnderARunningAgentIsDeclared(t *testing.T) {
 	}
 }
 
-// TestADamagedBlockIsDeclaredAtTheNextStart: the structure is sound, and the
-// start that finds it ends before it has read the neighbours of the block.
+// TestADamagedBlockIsDeclaredAtTheNextStart: the structure is intact, and the start that finds
+// the damage ends before it has read the neighbours of the block.
 func TestADamagedBlockIsDeclaredAtTheNextStart(t *testing.T) {
 	path := queuePath(t)
 	if err := os.WriteFile(path, slowlyFilled(t), 0o600); err != nil {

@@ -99,8 +99,8 @@ func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damage
 	return newest, nil
 }
 
-// loadBlocks counts the readings in a lane's blocks, and returns the value of the
-// newest one. Only headers are decoded, but for the oldest block.
+// loadBlocks counts the readings in a lane's blocks, and returns the value of the newest
+// block. It decodes only headers, except of the oldest block.
 func (f *file) loadBlocks(p *pages.File, n int, l *lane, bad *damagedValues) (last []byte, err error) {
 	err = p.Each(string(bucketLanes[n]), nil, func(k, v []byte) (bool, error) {
 		l.disk.lastBlock, last = number(k), append(last[:0], v...)

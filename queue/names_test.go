@@ -116,7 +116,7 @@ func TestReplacedFileSurvivesAPowerCut(t *testing.T) {
 		h.all(t)
 		time.Sleep(5 * time.Minute)
 		if info, err := os.Stat(path); err != nil || os.SameFile(info, before) {
-			t.Fatalf("the file was not made anew: %v", err)
+			t.Fatalf("the file was not replaced: %v", err)
 		}
 		h.Put(alarm(2))
 		after = d.cut(outer)

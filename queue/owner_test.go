@@ -91,7 +91,7 @@ func TestBacklogOfAnotherClientIDIsNotSent(t *testing.T) {
 	}
 }
 
-// TestPowerCutWhileABacklogIsMovedAside: the event is there all the same.
+// TestPowerCutWhileABacklogIsMovedAside: the event is not lost.
 func TestPowerCutWhileABacklogIsMovedAside(t *testing.T) {
 	path := queuePath(t)
 	waiting(t, path, "porch")
@@ -178,7 +178,7 @@ func TestOwnerSurvivesASalvageAndShrinking(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		h.end()
 		if info, err := os.Stat(path); err != nil || os.SameFile(info, before) {
-			t.Errorf("the file was not made anew: %v", err)
+			t.Errorf("the file was not replaced: %v", err)
 		}
 	})
 	if id := owner(t, path); id != "porch" {

@@ -68,7 +68,7 @@ type Options struct {
 	Unsaved   *Unsaved          // what an earlier queue of this process could not write; nil: nothing
 
 	// Progress is called by the goroutine of Run as it makes progress, with the time
-	// within which it calls again; nil: nobody watches.
+	// within which it calls again; nil: not called.
 	Progress func(within time.Duration)
 }
 

@@ -637,8 +637,8 @@ func TestFailedCommitThatIsOnDiskRejectsNothingTwice(t *testing.T) {
 	}
 }
 
-// TestShrunkFileKeepsRejectedItems also where that is so much that the new
-// file is nearly as large as one that is made anew.
+// TestShrunkFileKeepsRejectedItems, also if they are so many that the new file is nearly large
+// enough to be replaced again.
 func TestShrunkFileKeepsRejectedItems(t *testing.T) {
 	for _, n := range []uint64{600, 45_000} {
 		synctest.Test(t, func(t *testing.T) {
@@ -667,7 +667,7 @@ func TestShrunkFileKeepsRejectedItems(t *testing.T) {
 				time.Sleep(2 * time.Minute)
 			}
 			if !os.SameFile(renewed, info()) {
-				t.Errorf("the file of %d bytes is made anew again and again", renewed.Size())
+				t.Errorf("the file of %d bytes is replaced again and again", renewed.Size())
 			}
 			for _, how := range []string{"renewed", "opened again"} {
 				got := h.aside(t)

@@ -16,7 +16,7 @@ func (h *harness) age() time.Duration {
 	return time.Duration(stamp().Unix-at.Unix) * time.Millisecond
 }
 
-// TestOldestIsKnownWithoutASender: during an outage nobody reads the blocks.
+// TestOldestIsKnownWithoutASender: during an outage no block is read.
 func TestOldestIsKnownWithoutASender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := queuePath(t)

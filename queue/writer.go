@@ -209,13 +209,11 @@ func (w writer) needsReopen() (wrong, unreadable bool) {
 	return wrong || unreadable || w.storage.failing, unreadable
 }
 
-// reopen opens the file again and makes room in it. A file that can be neither
-// written nor read is given up until it can be: what is in memory must not wait
-// behind it.
+// reopen opens the file again and makes room in it. If the file can be neither written nor
+// read, the queue works without it until it can be, so that readings in memory do not wait.
 func (w writer) reopen(unreadable bool) error {
 	err := w.reconcile()
-	// A disk that can still be read keeps its file, however it fails: what is on it
-	// is sent. Only one that cannot be read is given up.
+	// If the file can still be read it is kept, and its readings are sent.
 	if err != nil && unreadable {
 		w.opened.file.unlockReader()
 		if failed := w.openFile(); failed == nil {

@@ -68,8 +68,8 @@ func useAll(list string) {
 	}
 }
 
-// use does with a file what the queue does, and opens it twice: what was
-// committed must be sound as well.
+// use does with a file what the queue does, and opens it twice: the file must also be intact
+// after the commits.
 func use(path string) error {
 	for round := range 2 {
 		db, err := shape{pageSize: 4096}.open(path)

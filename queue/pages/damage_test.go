@@ -17,9 +17,9 @@ var damageCopies = flag.Int("copies", 0, "damaged copies in TestVerifiedFileDoes
 // proving is set by build/prove; build/test takes a sample.
 var proving = os.Getenv("HOLDFAST_PROVE") != ""
 
-// TestVerifiedFileDoesNotCrashBbolt damages copies of files. Whatever Verify then
-// calls clean is given to the stock bbolt, in a child of this test because it
-// could die of it. And whatever page is left as it was, Scan finds its pairs.
+// TestVerifiedFileDoesNotCrashBbolt damages copies of files. If Verify finds no damage, the
+// unmodified bbolt opens the copy, in a child process because it could crash. Scan must find
+// the pairs of every page that was not changed.
 func TestVerifiedFileDoesNotCrashBbolt(t *testing.T) {
 	var victims []*victim
 	for i, s := range shapes {
