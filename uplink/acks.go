@@ -53,7 +53,7 @@ func (k *acks) len() int { return k.lanes[0].len() + k.lanes[1].len() }
 
 func (k *acks) full(p sensors.Priority) bool { return k.lanes[p].len() >= maxUnreleased }
 
-// waits says that something of a stream is in the line.
+// waits reports whether an item of the stream is in a list.
 func (k *acks) waits(stream string) bool {
 	for _, l := range k.lists() {
 		for i := range l.len() {
@@ -83,7 +83,8 @@ func (k *acks) forget() {
 	k.lanes, k.kept, k.batch, k.unsent = [2]fifo[outcome]{}, fifo[outcome]{}, k.batch[:0], 0
 }
 
-// flushDecided tells the backlog what has arrived, and what the broker rejects.
+// flushDecided acknowledges to the backlog the items that have arrived, and rejects those
+// that the broker rejected.
 func (k *acks) flushDecided() error {
 	for _, list := range k.lists() {
 		if err := k.release(list); err != nil {
@@ -120,7 +121,7 @@ func (k *acks) release(list *fifo[outcome]) error {
 	return nil
 }
 
-// delivered says that an acknowledgement means that a reading has arrived.
+// delivered reports whether an acknowledgement of the stream means that a reading has arrived.
 func (k *acks) delivered(stream string) bool {
 	return !k.probes.proving() || k.link.proofs.proven(stream)
 }

@@ -10,11 +10,10 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// Options are everything that a link is told when it is made: the configuration, and
-// the functions through which it reaches the rest of the agent. They have more than
-// 15 fields because each is set in one place, serve.go of cmd/holdfast, and read in
-// one or two here; groups of them would have no use of their own. Nobody changes
-// them after [New]. Package config has checked them.
+// Options configure a link: values from the configuration, and functions that connect it to
+// the rest of the agent. They have more than 15 fields because each is set in one place,
+// serve.go of cmd/holdfast, and read in one or two here; groups of them would have no other
+// use. They must not change after [New]. Package config has checked them.
 //
 // The functions are called by the goroutine of Run, must not block, and may be nil
 // unless their comment says otherwise.
@@ -78,8 +77,8 @@ type ackLimits struct {
 	proof time.Duration // for the canary to come back, see canary
 }
 
-// ackBounds returns the limits in force. A connection on which nothing is
-// acknowledged is given up as soon as one on which nothing is received.
+// ackBounds returns the limits in force. A connection without acknowledgements is closed
+// after the same time as one on which nothing is received.
 func (o Options) ackBounds() ackLimits {
 	if o.acks != (ackLimits{}) {
 		return o.acks

@@ -243,8 +243,8 @@ func (o *outgoing) due(now time.Time) time.Time {
 	return earliest(opens, dead, stable, refill, o.outageDeadline())
 }
 
-// expired returns why the connection is given up, if answers have not come in time; else
-// nil.
+// expired returns why the connection has to be closed, if answers have not come in time;
+// otherwise nil.
 func (o *outgoing) expired(now time.Time) error {
 	if until := o.outageDeadline(); !until.IsZero() && !now.Before(until) {
 		return errNetworkBack

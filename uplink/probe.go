@@ -13,7 +13,7 @@ import (
 // maxProbeCloses is how many sessions may end while the subscription of a stream's probe has
 // no answer, without an echo of that stream in between. Then probes are off for probesOff:
 // a broker may close the connection because of the subscription, and readings have to be
-// delivered all the same.
+// delivered nevertheless.
 const (
 	maxProbeCloses = 3
 	probesOff      = 24 * time.Hour
@@ -193,8 +193,8 @@ func (p *prober) heard(stream string, st *streamProof) {
 	p.retries.acceptStream(stream)
 }
 
-// noteUnreleased takes note of what was sent before the second copy of a probe and
-// waits for it: the broker has dropped the first copy, and perhaps what came behind.
+// noteUnreleased records the items that were sent before the second copy of a probe and wait
+// for it: the broker has dropped the first copy, and perhaps the messages after it.
 func (p *prober) noteUnreleased(pr *probe, st *streamProof) {
 	note := func(it *queue.Item, sent time.Time) {
 		if it.Stream == pr.item.Stream && msgIDOf(it) != msgIDOf(&pr.item) && sent.Before(pr.sent) {

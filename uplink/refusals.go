@@ -219,8 +219,7 @@ func (r *refusals) noteOnce(topic string, why *mqtt.PublishError) {
 	}
 }
 
-// accepted takes note that the broker accepted an item. While the backlog is held, that releases
-// it.
+// accepted records that the broker accepted an item. If the backlog is held, that releases it.
 func (r *refusals) accepted(f *sentMessage) {
 	if f.kind == kindTrial {
 		r.trying = false

@@ -8,22 +8,22 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// unheardEvery is the shortest time between two events that say that a stream is unheard: a
-// subscriber that comes and goes must not fill the queue with them.
+// unheardEvery is the least time between two events that a stream is unheard, so that a
+// subscriber that often reconnects does not fill the queue with them.
 const unheardEvery = 10 * time.Minute
 
-// unheard counts the items that the broker took although nobody has subscribed to their
-// topics. That is delivery: the broker would drop them in the same way with MQTT 3.1.1,
-// without a word. The goroutine of the session owns it, and it outlives a session.
+// unheard counts the items that the broker acknowledged although their topics have no
+// subscriber. They count as delivered: with MQTT 3.1.1 the broker would drop them, too, and
+// not report it. The goroutine of the session owns it; it lives longer than a session.
 type unheard struct {
 	// mu guards counts against other goroutines, which only read: the owner reads without it.
 	mu     sync.Mutex
-	counts map[string]uint64    // by stream, since somebody heard one; the empty name is that of events
-	told   map[string]time.Time // by stream, when an event said that it is unheard
-	open   map[string]bool      // the latest event of the stream says so
+	counts map[string]uint64    // by stream, since its last item with a subscriber; "" is the name of events
+	told   map[string]time.Time // by stream, when an event last reported it as unheard
+	open   map[string]bool      // by stream: the last event reported it as unheard
 }
 
-// noteUnheard takes note of an item that the broker took.
+// noteUnheard records an item that the broker acknowledged.
 func (l *Link) noteUnheard(stream string, t mqtt.Token) {
 	u := &l.unheard
 	if !mqtt.Unheard(t) {
@@ -44,7 +44,7 @@ func (l *Link) noteUnheard(stream string, t mqtt.Token) {
 	}
 }
 
-// noteHeard takes note that a stream has a subscriber.
+// noteHeard records that a stream has a subscriber.
 func (l *Link) noteHeard(stream string) {
 	u := &l.unheard
 	count, was := u.counts[stream]
@@ -61,8 +61,8 @@ func (l *Link) noteHeard(stream string) {
 	}
 }
 
-// forgetUnheard ends what is known of streams without a subscriber, when a session by MQTT
-// 3.1.1 begins behind one by 5: the broker does not tell any more.
+// forgetUnheard clears the counts when a session with MQTT 3.1.1 follows one with MQTT 5,
+// because the broker does not report missing subscribers any more.
 func (l *Link) forgetUnheard() {
 	u := &l.unheard
 	for stream, count := range u.counts {
@@ -90,12 +90,12 @@ func (u *unheard) add(stream string) {
 	u.counts[stream]++
 }
 
-// Unheard returns how many items of each stream nobody has subscribed to, since somebody did;
-// events are under agent/event. It is empty where the broker does not tell. It may be called
-// from any goroutine.
+// Unheard returns the number of items of each stream without a subscriber, since the last one
+// with a subscriber; events are under agent/event. It is empty if the broker does not report
+// that. It may be called from any goroutine.
 func (l *Link) Unheard() map[string]uint64 { return l.unheard.byName() }
 
-// byName is what health says of it: how many items of each stream nobody heard.
+// byName returns the counts by the displayed name of the stream, for health.
 func (u *unheard) byName() map[string]uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -23,7 +23,7 @@ const (
 
 	firstWindow = 512              // bytes, while nothing is known about the link
 	probeAfter  = 30 * time.Second // without a round trip that met no other message, and was as short as the shortest
-	probes      = 3                // of these tell the shortest anew
+	probes      = 3                // so many of them measure the shortest round trip again
 	probeDoubt  = 5 * time.Second  // until the next, after they measured a much longer one: it may have been a stall
 
 	// overhead is what a message costs on the wire besides topic and payload:
@@ -64,7 +64,7 @@ type window struct {
 	size       int           // bytes that may be in flight; 0: firstWindow
 	full       bool          // round trips got longer once
 	used       int           // the most that was in flight since the size was set
-	next       time.Time     // not before it a message is sent, but for alarms
+	next       time.Time     // no message is sent before this time, except alarms
 	turn       int           // counts the sizes, twice: odd while round trips are measured
 	ackedBytes int           // bytes acknowledged while they are
 	trip       time.Duration // the shortest of these
@@ -95,9 +95,9 @@ func (w *window) openToAlarm() bool {
 	return w.messages < w.max && (w.bytes == 0 || w.bytes < 2*w.limit())
 }
 
-// gapOver says that the message before has had its time. Messages that are
-// sent together stay together: they share a packet, and so their
-// acknowledgements and what these let go. Each would wait for all others.
+// gapOver reports whether the gap after the previous message is over. Messages that are sent
+// together stay together: they share a TCP packet, so their acknowledgements come together,
+// and so do the messages that are sent after these. Each would wait for all others.
 func (w *window) gapOver() bool { return w.next.IsZero() || !time.Now().Before(w.next) }
 
 // gap is how long a message is given. The window that grows gets ahead of what

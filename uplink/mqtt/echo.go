@@ -40,9 +40,9 @@ func (e *Echoes) Expect(m Message) <-chan struct{} {
 	return next.heard
 }
 
-// Hear takes a message from the broker. It reports whether the message is on a topic
-// for which Expect was ever called: those messages are for nobody else, even if
-// their payload is not the expected one.
+// Hear handles a message from the broker. It reports whether Expect was ever called for the
+// topic: then no other receiver needs the message, even if the payload is not the expected
+// one.
 func (e *Echoes) Hear(topic string, payload []byte) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -10,9 +10,8 @@ import (
 	"syscall"
 )
 
-// ErrBrokerClosed says that the other end closed the connection in order, with FIN
-// or with a close frame of WebSocket. MQTT 3.1.1 has no packet in which a broker
-// could say why.
+// ErrBrokerClosed means that the other end closed the connection properly, with FIN or with a
+// close frame of WebSocket. MQTT 3.1.1 has no packet in which a broker could give a reason.
 var ErrBrokerClosed = errors.New("the broker closed the connection")
 
 // IsReset reports whether the other end reset the connection (RST), or had reset it

@@ -54,8 +54,8 @@ func (e *PublishError) AboutMessage() bool { return e.Code == codeTooLarge || e.
 // may take the same message later.
 func (e *PublishError) AboutQuota() bool { return e.Code == codeQuota }
 
-// Unheard reports whether the broker has acknowledged a message and says that nobody has
-// subscribed to its topic: MQTT 5, section 3.4.2.1. Not all brokers tell.
+// Unheard reports whether the broker has acknowledged a message with the reason that its topic
+// has no subscriber: MQTT 5, section 3.4.2.1. Not all brokers report that.
 func Unheard(t Token) bool {
 	u, ok := t.(interface{ Unheard() bool })
 	return ok && t.Answered() && u.Unheard()

@@ -21,7 +21,7 @@ type BrokerLimits struct {
 	NoRetain  bool // it does not accept retained messages: section 3.2.2.3.5
 }
 
-// ErrNoLimits says that a broker does not announce its limits: it does not speak
+// ErrNoLimits means that a broker does not announce its limits: it does not speak
 // MQTT 5, or refuses the connection.
 var ErrNoLimits = errors.New("the broker does not tell its limits")
 

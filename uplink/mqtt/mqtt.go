@@ -97,7 +97,7 @@ func (d *Dialer) Dial(ctx context.Context, will Message) (*Conn, error) {
 	return nil, failed
 }
 
-// connected takes note of a connection to the server with this index.
+// connected records a connection to the server with this index.
 func (d *Dialer) connected(conn *Conn, i int) {
 	server := d.broker.Servers[i]
 	delete(d.findings, server.Scheme+server.Host)
@@ -156,9 +156,9 @@ func readAccount(ctx context.Context, broker Broker, server *url.URL, show func(
 	return password, config, err
 }
 
-// A protocol speaks one version of MQTT above the wire: all packets but those that the
-// wire writes and takes itself, which are PUBLISH and its PUBACK, and PINGREQ. Its
-// methods may be called from any goroutine, but for connect and close.
+// A protocol speaks one version of MQTT above the wire: all packets except PUBLISH, its
+// PUBACK and PINGREQ, which the wire handles. Its methods may be called from any goroutine,
+// except connect and close.
 type protocol interface {
 	// connect sends CONNECT, and returns the broker's answer to it: nil, a RefusedError, or
 	// why there is none. It is called once, before all others.

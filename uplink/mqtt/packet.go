@@ -30,8 +30,8 @@ var packetNames = [16]string{"type 0", "CONNECT", "CONNACK", "PUBLISH", "PUBACK"
 // each SUBSCRIBE has one topic.
 var lengths = map[byte]int{packetConnack: 2, packetPuback: 2, packetSuback: 3, packetUnsuback: 2, packetPingresp: 0}
 
-// errNoMQTT says that the answer to CONNECT is not a CONNACK: something else than a
-// broker listens there.
+// errNoMQTT means that the answer to CONNECT is not a CONNACK: the server is not an MQTT
+// broker.
 var errNoMQTT = errors.New("the answer to CONNECT is no MQTT")
 
 // header checks the next packet and sets left to its size. A PUBACK is taken out of

@@ -40,8 +40,8 @@ type publication struct {
 // closedChannel is what Done returns for what is answered.
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// Done makes the channel when it is called for the first time: of the readings of a
-// drain nobody asks for it, see await.
+// Done makes the channel at the first call, because it is not needed for the readings of a
+// drain, see await.
 func (p *publication) Done() <-chan struct{} {
 	if p.box == nil {
 		return closedChannel

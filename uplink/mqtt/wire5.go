@@ -31,8 +31,8 @@ type request5 struct {
 // Receive Maximum of CONNECT. Each is acknowledged when it was read.
 const maxUnacked = 20
 
-// lengths5 are the least and the most bytes behind the fixed header of the packets that a
-// broker may send, but for PUBLISH. What is in them [mqtt5.Check] checks.
+// lengths5 are the minimum and maximum bytes after the fixed header of the packets that a
+// broker may send, except PUBLISH. [mqtt5.Check] checks their content.
 var lengths5 = map[byte][2]int{packetConnack: {2, MaxInbound}, packetPuback: {2, MaxInbound},
 	packetSuback: {4, MaxInbound}, packetUnsuback: {4, MaxInbound}, packetPingresp: {0, 0},
 	packetDisconnect: {0, MaxInbound}}
@@ -264,7 +264,7 @@ func (w *wire5) aliasOf(topic string) (alias uint16, isNew bool) {
 	return w.aliases + 1, true
 }
 
-// note takes note that a message on a topic was written with an alias.
+// note records that a message on a topic was written with an alias.
 func (w *wire5) note(topic string, alias uint16) {
 	if w.aliases == w.maxAlias { // all are given, or none may be
 		return
