@@ -41,7 +41,7 @@ func TestDeadConnectionIsReplacedWhenTheNetworkReturns(t *testing.T) {
 			t.Errorf("two seconds after the network came back: %d connections, %d readings left", n, left)
 		}
 	}, tellsOf(&network))
-	if !strings.Contains(log, "our network was away") {
+	if !strings.Contains(log, "the network was down") {
 		t.Errorf("the log does not say why: %s", log)
 	}
 }
@@ -120,7 +120,7 @@ func TestNewConnectionIsNotReplacedWhenTheNetworkReturns(t *testing.T) {
 			t.Errorf("%d connections, want 2", n)
 		}
 	}, tellsOf(&network))
-	if strings.Contains(log, "our network was away") {
+	if strings.Contains(log, "the network was down") {
 		t.Errorf("a new connection was given up: %s", log)
 	}
 }

@@ -22,7 +22,7 @@ var (
 	errNoAcks    = errors.New("the broker has acknowledged nothing")
 
 	// errNetworkBack is the end of a connection from before an outage of our network.
-	errNetworkBack = errors.New("our network was away, and the old connection does not work any more")
+	errNetworkBack = errors.New("the network was down, and the old connection does not work any more")
 )
 
 // A session is one connection from CONNECT to its loss. One goroutine sends and
