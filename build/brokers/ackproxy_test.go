@@ -37,7 +37,7 @@ func newSession() *session {
 		aliases: map[uint16]string{}}
 }
 
-func TestOnlyWhatTheBrokerAnswersIsAcknowledged(t *testing.T) {
+func TestOnlyPUBACKAcknowledgesAReading(t *testing.T) {
 	s := newSession()
 	carry(s.toServer,
 		publish(1, 7, "porch/door", `{"boot":"1-a","seq":1}`),
@@ -48,7 +48,7 @@ func TestOnlyWhatTheBrokerAnswersIsAcknowledged(t *testing.T) {
 	}
 }
 
-func TestAnIdentifierStandsForItsLatestMessage(t *testing.T) {
+func TestPacketIDRefersToItsLatestMessage(t *testing.T) {
 	s := newSession()
 	for seq := 1; seq <= 2; seq++ {
 		carry(s.toServer, publish(1, 7, "porch/door", fmt.Sprintf(`{"boot":"1-a","seq":%d}`, seq)))
@@ -67,9 +67,9 @@ func publish5(id uint16, topic, properties, payload string) []byte {
 	return publish(1, id, topic, string(binary.AppendUvarint(nil, uint64(len(properties))))+properties+payload)
 }
 
-// TestMQTT5IsReadAsItsOwn: properties are not part of the payload, an alias stands for its
+// TestMQTT5PacketsAreParsed: properties are not part of the payload, an alias stands for its
 // topic, and a PUBACK with a failure is no acknowledgement.
-func TestMQTT5IsReadAsItsOwn(t *testing.T) {
+func TestMQTT5PacketsAreParsed(t *testing.T) {
 	const expiry, user, alias = "\x02\x00\x00\x00\x01", "\x26\x00\x01k\x00\x02vw", "\x23\x00\x07"
 	s := newSession()
 	carry(s.toServer, connect5,
@@ -128,7 +128,7 @@ func TestOrderlyEndIsOfflineAndThenDisconnect(t *testing.T) {
 	}
 }
 
-func TestALongPacketIsReadWhole(t *testing.T) {
+func TestLongPacketIsParsed(t *testing.T) {
 	long := publish(1, 9, "porch/door", `{"boot":"1-a","seq":3,"state":"`+string(bytes.Repeat([]byte("x"),
 		20_000))+`"}`)
 	s := newSession()

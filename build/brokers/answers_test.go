@@ -19,7 +19,7 @@ func answersOf(word string) (cells []string) {
 	return cells
 }
 
-func TestAnswersAreReadFromThePageAsTheyWereWritten(t *testing.T) {
+func TestAnswersAreParsedFromThePage(t *testing.T) {
 	r := newReport(&bytes.Buffer{})
 	r.broker(&mosquitto, "2.0.11")
 	r.broker(&nats, "2.15.0")
@@ -44,7 +44,7 @@ func TestAnswersAreReadFromThePageAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-func TestABrokerThatAnswersOtherwiseThanThePageFails(t *testing.T) {
+func TestDifferentAnswerThanThePageFails(t *testing.T) {
 	var out bytes.Buffer
 	r := newReport(&out)
 	r.answered(mosquitto.name, rawmqtt.V5, answersOf("PUBACK"), nil)
@@ -60,7 +60,7 @@ func TestABrokerThatAnswersOtherwiseThanThePageFails(t *testing.T) {
 	}
 }
 
-func TestSharesSayHowMessagesWereDivided(t *testing.T) {
+func TestSharesDescribeTheDivision(t *testing.T) {
 	for _, c := range []struct {
 		one, two int
 		want     string

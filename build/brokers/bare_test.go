@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestHolesAreCountedAndCopiesAreNone(t *testing.T) {
+func TestHolesAreCountedAndDuplicatesAreIgnored(t *testing.T) {
 	for _, c := range []struct {
 		payloads    []string
 		missing, of int
@@ -20,7 +20,7 @@ func TestHolesAreCountedAndCopiesAreNone(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoBareValueIsSeen(t *testing.T) {
+func TestInvalidPlainValueIsFound(t *testing.T) {
 	for payload, want := range map[string]bool{"hum 45": true, "door open": true, "door unavailable": false,
 		`hum {"ts":1,"value":45}`: false, "status 45": false, "hum ": false} {
 		stream, value, _ := strings.Cut(payload, " ")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestWhatAConsumerPrintsIsRead(t *testing.T) {
+func TestConsumerOutputIsParsed(t *testing.T) {
 	c := newConsumer("test")
 	c.out.Write([]byte(`porch door {"boot":"1-a","seq":2,"state":"wide open"}
 porch door no JSON
@@ -19,14 +19,14 @@ porch door {"boot":"1-a","se`)) // and just now it is killed
 	}
 }
 
-func TestMissingCountsWhatWasWantedAlone(t *testing.T) {
+func TestMissingCountsOnlyExpectedReadings(t *testing.T) {
 	one, two, other := key{"a/b", "1", 1}, key{"a/b", "1", 2}, key{"a/c", "1", 1}
 	if n := missing(map[key]bool{one: true, two: true}, map[key]bool{one: true, other: true}); n != 1 {
 		t.Errorf("%d missing, want 1", n)
 	}
 }
 
-func TestAConsumerThatEndsIsStartedAgain(t *testing.T) {
+func TestConsumerIsRestarted(t *testing.T) {
 	c := newConsumer("test")
 	c.keep(t.Context(), func(...string) *exec.Cmd { return exec.Command("echo", "here") })
 	defer c.close()

@@ -24,7 +24,7 @@ func (p *tape) doors(words string) *tape {
 	return p
 }
 
-func TestTallyKnowsTwiceLostAndDisorder(t *testing.T) {
+func TestTallyCountsDuplicatesLossesAndDisorder(t *testing.T) {
 	for words, want := range map[string]string{
 		"A1 A2 A3":       "3 0 0 0",
 		"A1 A2 A2 A1 A3": "3 2 0 0", // messages that are sent again may repeat their order
@@ -41,7 +41,7 @@ func TestTallyKnowsTwiceLostAndDisorder(t *testing.T) {
 	}
 }
 
-func TestALossIsOursUnlessTheBrokerHadAcknowledgedIt(t *testing.T) {
+func TestUnacknowledgedLossIsAnError(t *testing.T) {
 	tally := newLedger(new(tape).doors("A1 A4")).count("porch")
 	second := key{"porch/load", "A", 2}
 	if err := tally.wrong(func(k key) bool {
@@ -54,7 +54,7 @@ func TestALossIsOursUnlessTheBrokerHadAcknowledgedIt(t *testing.T) {
 	}
 }
 
-func TestDisorderIsOursWhateverWasAcknowledged(t *testing.T) {
+func TestDisorderIsAnError(t *testing.T) {
 	tally := newLedger(new(tape).doors("A2 A1")).count("porch")
 	if err := tally.wrong(func(key) bool {
 		return true
@@ -63,7 +63,7 @@ func TestDisorderIsOursWhateverWasAcknowledged(t *testing.T) {
 	}
 }
 
-func TestLedgerSortsInWhatComesLater(t *testing.T) {
+func TestLedgerAddsLaterArrivals(t *testing.T) {
 	p := new(tape).doors("A1")
 	l := newLedger(p)
 	if n := len(l.on("porch/load")); n != 1 {
@@ -75,7 +75,7 @@ func TestLedgerSortsInWhatComesLater(t *testing.T) {
 	}
 }
 
-func TestLiveIsWhatArrivesAsItHappens(t *testing.T) {
+func TestLiveReadingsArriveWithoutDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		since := time.Now()
 		for name, c := range map[string]struct {

@@ -27,7 +27,7 @@ func ranOn(t *testing.T) (*report, *bytes.Buffer) {
 	return r, &out
 }
 
-func TestPageSaysWhatPassedFailedAndWasNotRun(t *testing.T) {
+func TestPageHasPassedFailedAndSkippedBrokers(t *testing.T) {
 	r, _ := ranOn(t)
 	page := string(r.page())
 	for _, want := range []string{
@@ -52,7 +52,7 @@ func TestPageSaysWhatPassedFailedAndWasNotRun(t *testing.T) {
 	}
 }
 
-func TestPageIsTheSameHoweverTheCasesFellInTime(t *testing.T) {
+func TestPageDoesNotDependOnTheOrderOfCases(t *testing.T) {
 	var pages []string
 	facts := []string{"It does one thing.", "It does another."}
 	for range 2 {
@@ -68,7 +68,7 @@ func TestPageIsTheSameHoweverTheCasesFellInTime(t *testing.T) {
 	}
 }
 
-func TestPageSaysOfADurableBrokerThatItLostNothingIfItWasSeen(t *testing.T) {
+func TestPageReportsADurableBrokerWithoutLosses(t *testing.T) {
 	const sentence = "What it had acknowledged outlived its SIGKILL."
 	for _, held := range []bool{true, false} {
 		r := newReport(&bytes.Buffer{})
@@ -85,7 +85,7 @@ func TestPageSaysOfADurableBrokerThatItLostNothingIfItWasSeen(t *testing.T) {
 	}
 }
 
-func TestReportCountsAndEndsByIt(t *testing.T) {
+func TestReportCountsFailures(t *testing.T) {
 	r, out := ranOn(t)
 	if status := r.end(); status != 1 {
 		t.Errorf("status %d after a failure", status)
@@ -101,7 +101,7 @@ func TestReportCountsAndEndsByIt(t *testing.T) {
 	}
 }
 
-func TestInCIWhatIsNotThereFails(t *testing.T) {
+func TestMissingBrokerFailsInCI(t *testing.T) {
 	r := newReport(&bytes.Buffer{})
 	r.absent(nats.name, errors.New("not installed"), true)
 	r.check(true, "another")
@@ -110,7 +110,7 @@ func TestInCIWhatIsNotThereFails(t *testing.T) {
 	}
 }
 
-func TestChoiceIsOfKnownNamesAlone(t *testing.T) {
+func TestOnlyKnownNamesCanBeChosen(t *testing.T) {
 	for _, c := range []struct {
 		only string
 		all  bool
@@ -132,9 +132,9 @@ func TestChoiceIsOfKnownNamesAlone(t *testing.T) {
 	}
 }
 
-// TestTheDocumentHasWhatIsWrittenHere: the text in the sources equals that in the page
+// TestPageHasTheTextOfTheSources: the text in the sources equals that in the page
 // between two runs of all brokers.
-func TestTheDocumentHasWhatIsWrittenHere(t *testing.T) {
+func TestPageHasTheTextOfTheSources(t *testing.T) {
 	text, err := os.ReadFile("../../docs/brokers.md")
 	if err != nil {
 		t.Fatal(err)

@@ -34,9 +34,9 @@ func blocksOf(page string) (all []block) {
 	return all
 }
 
-// TestExamplesInThePagesAreValid loads each configuration of a page as a reader
-// who copies it would. A part of a file gets the keys that each file needs. The
-// YAML of other programs only has to be YAML.
+// TestExamplesInThePagesAreValid loads each configuration of a page like a user who copies
+// it. A part of a file gets the keys that each file needs. The YAML of other programs only
+// has to be valid YAML.
 func TestExamplesInThePagesAreValid(t *testing.T) {
 	taken := 0
 	for page, text := range checkedPages(t) {
@@ -59,8 +59,8 @@ func TestExamplesInThePagesAreValid(t *testing.T) {
 	}
 }
 
-// ours says whether a block is a configuration of the agent: it has none but its keys,
-// and is not the mqtt: of Home Assistant.
+// ours reports whether a block is a configuration of the agent: it has only the agent's
+// keys, and is not the mqtt: of Home Assistant.
 func ours(keys map[string]yaml.Node) bool {
 	file := reflect.TypeOf(config.Keys()[""]).Elem()
 	for key, value := range keys {
@@ -92,7 +92,7 @@ const (
 `
 )
 
-// load adds what a part of a file needs: a server, and the streams that the pages speak of.
+// load adds what a part of a file needs: a server, and the streams that the pages use.
 func load(t *testing.T, place, text string, keys map[string]yaml.Node) {
 	t.Helper()
 	has := func(key string) bool { _, ok := keys[key]; return ok }

@@ -8,7 +8,7 @@ import (
 )
 
 // TestPagesShowTheFilesThatAreRun: the tests take their files from the pages, so a block
-// that loses its name would be run no more.
+// that loses its name would no longer be run.
 func TestPagesShowTheFilesThatAreRun(t *testing.T) {
 	for page, want := range map[string]string{
 		"telegraf.md": "influxdb.conf input.conf postgresql.conf schema.sql victoriametrics.conf",

@@ -18,18 +18,18 @@ import (
 // proving is set by build/recipes/run, which has what the recipes need.
 var proving = os.Getenv("HOLDFAST_PROVE") != ""
 
-// cache is where build/recipes/fetch puts programs.
+// cache is the folder in which build/recipes/fetch stores programs.
 const cache = "../.cache/recipes/"
 
-// A program is one that a course starts, kills and starts again. If it ends by itself,
-// it is started again half a second later, as a service manager does.
+// A program is a process that a course starts, kills and restarts. If it ends without a
+// kill, it is restarted half a second later, as by a service manager.
 type program struct {
 	t    *testing.T
 	make func() *exec.Cmd
-	log  *os.File // its output, of all its starts
+	log  *os.File // the output of all starts
 
 	mu     sync.Mutex
-	cmd    *exec.Cmd     // guarded by mu; nil: it is not to run
+	cmd    *exec.Cmd     // guarded by mu; nil: it must not run
 	ended  chan struct{} // guarded by mu; closed when the goroutine that waits for it has ended
 	starts int           // guarded by mu
 }
@@ -54,7 +54,7 @@ func newProgram(t *testing.T, make func() *exec.Cmd) *program {
 	return p
 }
 
-// start starts the program, and again when it ends.
+// start starts the program, and restarts it when it ends.
 func (p *program) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,7 +70,7 @@ func (p *program) start() {
 	}()
 }
 
-// run starts the process. The caller has the lock.
+// run starts the process. The caller holds mu.
 func (p *program) run() {
 	p.cmd = p.make()
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
@@ -82,7 +82,7 @@ func (p *program) run() {
 	}
 }
 
-// next starts the process again, if it is to run.
+// next restarts the process, unless it must not run.
 func (p *program) next() *exec.Cmd {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,7 +92,7 @@ func (p *program) next() *exec.Cmd {
 	return p.cmd
 }
 
-// kill ends it with SIGKILL, stop with SIGTERM. Both return when it has ended.
+// kill sends SIGKILL, stop SIGTERM. Both return when the process has ended.
 func (p *program) kill() { p.end(syscall.SIGKILL) }
 func (p *program) stop() { p.end(syscall.SIGTERM) }
 
@@ -107,8 +107,8 @@ func (p *program) end(by syscall.Signal) {
 	<-ended
 }
 
-// eventually waits until something is true. It fails the test after three minutes,
-// which a machine under heavy load needs.
+// eventually waits for a condition. It fails the test after three minutes, which a machine
+// under heavy load needs.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(3 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
@@ -128,7 +128,7 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// blocks are the files of a page, with the addresses of the run.
+// blocks are the files of a page, with the addresses of the test.
 func blocks(t *testing.T, page string) map[string]string {
 	t.Helper()
 	files, err := Blocks(page)
@@ -148,17 +148,16 @@ func with(t *testing.T, text string, pairs ...string) string {
 	return text
 }
 
-// counted is what a database has of one client: rows, and different readings.
+// counted has the counts of one client in a database: rows, and different readings.
 type counted struct{ rows, distinct, misdated int }
 
-// A course is what a consumer goes through: foreign payloads and second copies, a
-// SIGKILL of its own, a stop of its database, and both at the same time, while readings
-// arrive.
+// A course tests a consumer: with foreign payloads and duplicates, with SIGKILL, with a
+// stop of its database, and with both at the same time, while readings arrive.
 type course struct {
 	t        *testing.T
 	broker   *mosquitto.Broker
 	consumer *program
-	hostile  bool                        // also publish payloads that look like readings
+	hostile  bool                        // publish also payloads that look like readings
 	count    func(client string) counted // zero while the database cannot be asked
 	stop     func()                      // stops the database
 	start    func()
@@ -169,7 +168,7 @@ type course struct {
 	begin  time.Time
 }
 
-// startBroker starts Mosquitto as docs/recipes/README.md wants it.
+// startBroker starts Mosquitto as docs/recipes/README.md describes it.
 func startBroker(t *testing.T) *mosquitto.Broker {
 	t.Helper()
 	dir := t.TempDir()
@@ -182,11 +181,11 @@ func startBroker(t *testing.T) *mosquitto.Broker {
 	return b
 }
 
-// steps is how many readings each step of a course has.
+// steps is the number of readings in each step of a course.
 const steps = 400
 
-// run goes through the course, and returns how many readings are missing, there twice,
-// and have another time than that of the measurement.
+// run runs the course, and returns how many readings are missing, duplicate, or have a time
+// other than that of the measurement.
 func (c *course) run() (lost, twice, misdated int) {
 	c.t.Helper()
 	c.agent = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + c.broker.Addr).SetClientID("porch"))
@@ -206,7 +205,7 @@ func (c *course) run() (lost, twice, misdated int) {
 	c.readings(steps)
 	c.stop()
 	c.readings(steps / 2)
-	c.consumer.kill() // with what it could not store
+	c.consumer.kill() // with readings that it could not store
 	c.consumer.start()
 	c.readings(steps / 2)
 	c.start()
@@ -216,8 +215,8 @@ func (c *course) run() (lost, twice, misdated int) {
 	return c.seq - found.distinct, found.rows - found.distinct, found.misdated
 }
 
-// stores waits until the consumer stores what it gets. A machine under load takes long
-// to start a program, and that is not what a course is about.
+// stores waits until the consumer stores what it receives. On a machine under load the
+// start of a program takes long, and a course does not measure that.
 func (c *course) stores() {
 	c.t.Helper()
 	before := c.count("probe").distinct
@@ -228,10 +227,10 @@ func (c *course) stores() {
 	})
 }
 
-// pace is the pause between two readings: a site, not a flood.
+// pace is the pause between two readings, as at a real site.
 const pace = 2 * time.Millisecond
 
-// reading is a payload as an agent sends it. One in ten has no value.
+// reading is the payload of an agent. One in ten has no value.
 func reading(begin time.Time, seq int) string {
 	ts := begin.UnixMilli() + int64(seq)*10
 	if seq%10 == 0 {
@@ -255,7 +254,8 @@ func (c *course) readings(n int) {
 	}
 }
 
-// foreign publishes what is no reading, as other programs do on two levels.
+// foreign publishes messages that are not readings, as other programs do on topics with two
+// levels.
 func (c *course) foreign() {
 	for _, m := range [][2]string{{"homeassistant/status", "online"}, {"porch/hum", ""}, {"porch/hum", "{"},
 		{"porch/hum", "[]"}, {"zigbee/lamp", `{"brightness":254}`}, {"porch/hum", "\xff\xfe"}} {
@@ -268,8 +268,8 @@ func (c *course) foreign() {
 	}
 }
 
-// hostile are payloads that look like readings, and that a table of readings refuses. %d is
-// the number.
+// hostile are payloads that look like readings, and that the table refuses. %d is the
+// number.
 var hostile = []string{
 	`{"ts":1e300,"boot":"1-a","seq":%d,"value":1}`,
 	`{"ts":-1e15,"boot":"1-a","seq":%d,"value":1}`,
@@ -283,7 +283,7 @@ var hostile = []string{
 	`{"ts":5,"boot":"1-a","seq":%d,"value":1,"error":"\ud800"}`,
 }
 
-// publish publishes at QoS 1 and waits for the acknowledgement of the broker.
+// publish publishes at QoS 1 and waits for the acknowledgement.
 func (c *course) publish(topic, payload string) {
 	c.t.Helper()
 	if token := c.agent.Publish(topic, 1, false, payload); !token.WaitTimeout(time.Minute) || token.Error() != nil {
@@ -291,7 +291,7 @@ func (c *course) publish(topic, payload string) {
 	}
 }
 
-// steady waits until all readings are there, or nothing has come for 20 s.
+// steady waits until all readings have arrived, or nothing has arrived for 20 s.
 func (c *course) steady() (found counted) {
 	for last := time.Now(); time.Since(last) < 20*time.Second; time.Sleep(100 * time.Millisecond) {
 		now := c.count("porch")
@@ -305,7 +305,7 @@ func (c *course) steady() (found counted) {
 	return found
 }
 
-// losesNothing runs the course, and fails the test if anything is lost, there twice, or has
+// losesNothing runs the course, and fails the test if readings are lost, duplicate, or have
 // a wrong time.
 func (c *course) losesNothing() {
 	c.t.Helper()

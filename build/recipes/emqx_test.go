@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestTheStatementOfEMQX runs the statement that EMQX would prepare, once with each
-// reading and once again. EMQX itself is not there.
+// TestTheStatementOfEMQX runs the statement that EMQX would prepare, twice for each
+// reading, without EMQX.
 func TestTheStatementOfEMQX(t *testing.T) {
 	t.Parallel()
 	order := []string{"client_id", "stream", "boot", "seq", "ts", "value", "state", "error"}
@@ -47,7 +47,7 @@ func TestTheStatementOfEMQX(t *testing.T) {
 	}
 }
 
-// TestEMQXRuleHasTheFieldsOfTheStatement compares the two by their names.
+// TestEMQXRuleHasTheFieldsOfTheStatement compares their names.
 func TestEMQXRuleHasTheFieldsOfTheStatement(t *testing.T) {
 	files := blocks(t, "emqx.md")
 	for _, found := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(files["insert.sql"], -1) {

@@ -17,12 +17,14 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store/postgrestest"
 )
 
-// A query of the board: what it belongs to, and the first columns that it has to have.
+// A query of the dashboard: where it is used, and the first columns that its result must
+// have.
 type query struct {
 	where, text, format string
 }
 
-// boardQueries are all queries of the board, of panels, variables and annotations.
+// boardQueries are all queries of the dashboard: those of panels, variables and
+// annotations.
 func boardQueries(t *testing.T) (all []query) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/recipes/grafana-recorder.json")
@@ -63,8 +65,8 @@ func boardQueries(t *testing.T) (all []query) {
 	return all
 }
 
-// history fills a database with an hour of a stream, a hole, a declared gap, a late
-// reading, a heartbeat and a message that is none.
+// history fills a database with an hour of a stream, a missing reading, a declared gap, a
+// late reading, a heartbeat and a message that is not a reading.
 func history(t *testing.T, database string, begin time.Time) {
 	t.Helper()
 	ctx := context.Background()
@@ -102,9 +104,9 @@ func history(t *testing.T, database string, begin time.Time) {
 	}
 }
 
-// TestDashboardQueriesMatchTheTables runs each query of the Grafana board on both
-// databases, over a short range and a long one. Grafana itself is not there: its
-// variables are put in as it does.
+// TestDashboardQueriesMatchTheTables runs each query of the Grafana dashboard on both
+// databases, over a short range and a long one. Grafana does not run: the test replaces its
+// variables.
 func TestDashboardQueriesMatchTheTables(t *testing.T) {
 	t.Parallel()
 	begin := time.Now().Add(-2 * time.Hour).Truncate(time.Hour)
@@ -141,7 +143,7 @@ func TestDashboardQueriesMatchTheTables(t *testing.T) {
 	}
 }
 
-// run runs the query, and returns its columns and the number of its rows.
+// run runs the query, and returns its columns and the number of rows.
 func (q query) run(t *testing.T, db *sql.DB, text string) (columns []string, n int) {
 	t.Helper()
 	if strings.Contains(text, "$") {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// nodeRedFlow is the flow of nodered.md, as it is imported.
+// nodeRedFlow is the flow of nodered.md in the form for importing.
 func nodeRedFlow(t *testing.T) (text, start, message string) {
 	t.Helper()
 	flow, err := os.ReadFile("../../docs/recipes/nodered-flow.json")
@@ -38,8 +38,8 @@ func TestTheFlowOfNodeREDIsThatOfThePage(t *testing.T) {
 	}
 }
 
-// TestRecipeNodeRED: Node-RED acknowledges what it receives, and not what it has stored.
-// So a SIGKILL while the database is away loses what it had in memory.
+// TestRecipeNodeRED: Node-RED acknowledges what it has received, before it is stored. So a
+// SIGKILL while the database is away loses what it had in memory.
 func TestRecipeNodeRED(t *testing.T) {
 	if !proving {
 		t.Skip("needs Node-RED, which build/recipes/run fetches")

@@ -10,8 +10,8 @@ import (
 // python is Debian's, which has the packages; another one may come first in PATH.
 const python = "/usr/bin/python3"
 
-// pythonCourse is the course of one program of python.md. Its time is that of the
-// measurement if the page says so.
+// pythonCourse is the course of one program of python.md. It checks the time of the
+// measurement if the page promises it.
 func pythonCourse(t *testing.T, name string) *course {
 	t.Helper()
 	files := blocks(t, "python.md")

@@ -33,7 +33,7 @@ type postgres struct {
 	url string
 }
 
-// startPostgres starts a server, and makes the tables.
+// startPostgres starts a server, and creates the tables.
 func startPostgres(t *testing.T, schema string) postgres {
 	t.Helper()
 	server := postgrestest.Start(t)
@@ -49,7 +49,8 @@ func startPostgres(t *testing.T, schema string) postgres {
 	return p
 }
 
-// count asks a query for rows, different readings, and readings whose time is wrong.
+// count queries the number of rows, of different readings, and of readings with a wrong
+// time.
 func (p postgres) count(query string, args ...any) (c counted) {
 	db, err := sql.Open("pgx", p.url)
 	if err != nil {
@@ -89,7 +90,7 @@ func TestRecipeTelegrafToPostgreSQL(t *testing.T) {
 }
 
 // TestRecipeTelegrafWithoutTheTrigger counts what the usual table loses, with a unique
-// index and no trigger.
+// index and without the trigger.
 func TestRecipeTelegrafWithoutTheTrigger(t *testing.T) {
 	if !proving {
 		t.Skip("needs Telegraf, which build/recipes/run builds")
@@ -110,7 +111,7 @@ func TestRecipeTelegrafWithoutTheTrigger(t *testing.T) {
 	}
 }
 
-// answer gets a page of a server as text; "" while it cannot be had.
+// answer gets a page of a server as text; "" on an error.
 func answer(address, path string, query url.Values) string {
 	response, err := http.Get("http://" + address + path + "?" + query.Encode())
 	if err != nil {
@@ -124,7 +125,7 @@ func answer(address, path string, query url.Values) string {
 	return string(text)
 }
 
-// freeAddr is an address on loopback that was free a moment ago.
+// freeAddr is an address on loopback with a free port.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -179,7 +180,7 @@ func TestRecipeTelegrafToInfluxDB(t *testing.T) {
 }
 
 // TestRecipeTelegrafToVictoriaMetrics: VictoriaMetrics acknowledges what it has in memory.
-// So nothing is lost when it is stopped in order, and something when it is killed.
+// So nothing is lost by SIGTERM, and something is lost by SIGKILL.
 func TestRecipeTelegrafToVictoriaMetrics(t *testing.T) {
 	if !proving {
 		t.Skip("needs Telegraf, which build/recipes/run builds")

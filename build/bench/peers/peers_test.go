@@ -14,7 +14,7 @@ func TestFiguresThatPeersWinAreListed(t *testing.T) {
 		{peer: "faster", rate: 106, cpu: 10},
 		{peer: "as fast", rate: 104, cpu: 9.6},
 		{peer: "leaner", rate: 50, cpu: 5},
-		{peer: "default", rate: 200, cpu: 4}, // holdfast, too
+		{peer: "default", rate: 200, cpu: 4}, // also holdfast
 	}
 	var b strings.Builder
 	table(&b, ofDrain, results)
@@ -25,7 +25,7 @@ func TestFiguresThatPeersWinAreListed(t *testing.T) {
 	}
 	for _, f := range slices.Concat(ofOutage, ofDrain, ofStart, ofLarge) {
 		if f.name == "out of order" || f.name == "lost" {
-			continue // holdfast never loses there
+			continue // holdfast loses no figure here
 		}
 		if all := reasons[f.name]; len(all) == 0 || len(all[len(all)-1].peers) > 0 {
 			t.Errorf("no reason is known why any peer is ahead in %s", f.name)
@@ -87,7 +87,7 @@ func TestTargetsAreRatiosOfWhatWasMeasured(t *testing.T) {
 	}
 }
 
-// aRing is a ring without a link.
+// aRing returns a ring without a link.
 func aRing(t *testing.T, dir string) *ring {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())

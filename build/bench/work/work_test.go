@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TestJob is how build/bench starts a job: in the environment it says which,
-// and it reads the result from file descriptor 3.
+// TestJob runs a job for build/bench: the environment has the job, and the result goes to
+// file descriptor 3.
 func TestJob(t *testing.T) {
 	text, ok := os.LookupEnv("HOLDFAST_BENCH_JOB")
 	if !ok {
@@ -70,7 +70,7 @@ func TestMedianIsInTheMiddle(t *testing.T) {
 	}
 }
 
-// A source is the same work for every store.
+// A source gives every store the same work.
 func TestSourceRepeats(t *testing.T) {
 	a, b := newSource(1), newSource(1)
 	for i := range 100 {
@@ -84,9 +84,9 @@ func TestSourceRepeats(t *testing.T) {
 	}
 }
 
-// TestStampsOfASourceFollowSimulatedTime: what the queue stores of a reading
-// depends on the uptime in its stamp, so the figures of a bench in simulated time
-// are right only if the uptime follows that time.
+// TestStampsOfASourceFollowSimulatedTime: the stored form of a reading depends on the
+// uptime in its stamp, so benchmarks in simulated time are valid only if the uptime is
+// simulated too.
 func TestStampsOfASourceFollowSimulatedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(1)

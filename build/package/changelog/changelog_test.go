@@ -56,7 +56,7 @@ func TestInvalidHeadingIsRefused(t *testing.T) {
 	}
 }
 
-// TestOurChangelogIsRead by Debian's own parser, where there is one.
+// TestOurChangelogIsRead with Debian's own parser, if it is installed.
 func TestOurChangelogIsRead(t *testing.T) {
 	text, err := os.ReadFile("../../../CHANGELOG.md")
 	if err != nil {

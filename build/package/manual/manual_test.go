@@ -108,7 +108,7 @@ func TestRecorderHasItsOwnPages(t *testing.T) {
 	}
 }
 
-// TestBashCompletes asks bash itself.
+// TestBashCompletes runs bash.
 func TestBashCompletes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "holdfast.bash")
 	if err := os.WriteFile(file, []byte(asked(t).bash()), 0o600); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// welcome lets everybody do everything. The library's own hook for that needs
-// one more module.
+// welcome allows everything to every client. The library's own hook for that needs another
+// module.
 type welcome struct{ mochi.HookBase }
 
 func (welcome) Provides(hook byte) bool {
@@ -50,7 +50,7 @@ func TestRecorderKeepsOrderAndRetainFlag(t *testing.T) {
 	defer r.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r.Wait(ctx, func(a []Arrival) bool { return len(a) == 1 }) // the broker answers before it sends what it kept
+	r.Wait(ctx, func(a []Arrival) bool { return len(a) == 1 }) // the broker answers before it sends retained messages
 	s.Publish("rig/door", []byte("open"), false, 1)
 	if !r.Wait(ctx, func(a []Arrival) bool { return len(a) == 2 }) {
 		t.Fatalf("arrivals %+v, want two", r.Arrivals())

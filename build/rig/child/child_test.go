@@ -12,7 +12,7 @@ func TestKillWaitsForTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Kill()
-	p.Kill() // again is allowed
+	p.Kill() // a second call is allowed
 	if p.Err() == nil {
 		t.Error("killed, and yet it ended well")
 	}

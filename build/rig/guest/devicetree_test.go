@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// As dtc prints the tree of QEMU 7.2, shortened.
+// The tree of QEMU 7.2 as dtc prints it, shortened.
 const tree = `/ {
 	gpio-keys {
 		compatible = "gpio-keys";

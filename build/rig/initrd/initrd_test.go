@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// list reads an archive as the kernel would: names and data in order.
+// list reads an archive like the kernel: names and data in order.
 func list(t *testing.T, b []byte) (names []string, data map[string]string) {
 	t.Helper()
 	data = map[string]string{}
@@ -54,7 +54,7 @@ func TestArchiveHasFoldersBeforeTheirFiles(t *testing.T) {
 	}
 }
 
-// module is the least ELF file that has a .modinfo section.
+// module is the smallest ELF file with a .modinfo section.
 func module(t *testing.T, info string) []byte {
 	t.Helper()
 	names := "\x00.modinfo\x00.shstrtab\x00"

@@ -29,7 +29,7 @@ func echo(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// tape remembers what passed.
+// tape records the data of a connection.
 type tape struct {
 	mu       sync.Mutex
 	up, down bytes.Buffer
@@ -38,8 +38,7 @@ type tape struct {
 func (p *tape) ToServer(b []byte) { p.mu.Lock(); p.up.Write(b); p.mu.Unlock() }
 func (p *tape) ToClient(b []byte) { p.mu.Lock(); p.down.Write(b); p.mu.Unlock() }
 
-// talk says hello through the cable and returns the connection, nil if no
-// answer came.
+// talk sends a message through the cable and returns the connection, nil without an answer.
 func talk(t *testing.T, c *Link) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", c.Addr())

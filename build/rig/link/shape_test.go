@@ -11,10 +11,10 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// modem is the link of issue 5: 20 kbit/s, 600 ms there and back.
+// modem is a link with 20 kbit/s and 600 ms round trip.
 var modem = Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 4 << 10}
 
-// arrivals sends writes of these sizes over a direction, and says when each packet
+// arrivals sends writes of these sizes in one direction, and returns when each packet
 // arrived and when each write returned.
 func arrivals(t *testing.T, s Shape, sizes ...int) (arrived, taken []time.Duration) {
 	synctest.Test(t, func(t *testing.T) {

@@ -70,7 +70,7 @@ func TestCutTakesWhatWasNotFlushed(t *testing.T) {
 	if err := s.flush(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, s, 1, 'b', false) // over a durable one
+	write(t, s, 1, 'b', false) // overwrites a durable sector
 	write(t, s, 2, 'c', false)
 	write(t, s, 3, 'd', true)
 

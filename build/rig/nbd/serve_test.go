@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// client is a machine's side of a connection, past the handshake.
+// client is the machine's side of a connection, after the handshake.
 func client(t *testing.T, d *Disk) net.Conn {
 	t.Helper()
 	here, there := net.Pipe()

@@ -21,7 +21,7 @@ func TestPacketsAreReadInTheirVersion(t *testing.T) {
 		{V3, "\x40\x02\x01\x02", "PUBACK", 0x102},
 		{V3, "\x90\x03\x00\x01\x80", "SUBACK 0x80", 1},
 		{V5, "\x20\x03\x00\x84\x00", "CONNACK 0x84", 0},
-		{V5, "\x20\x02\x00\x01", "CONNACK 0x01", 0}, // of a broker that speaks 3.1.1 only
+		{V5, "\x20\x02\x00\x01", "CONNACK 0x01", 0}, // from a broker that has only 3.1.1
 		{V5, "\x40\x02\x00\x07", "PUBACK", 7},
 		{V5, "\x40\x03\x00\x07\x87", "PUBACK 0x87", 7},
 		{V5, "\x50\x03\x00\x07\x97", "PUBREC 0x97", 7},
@@ -35,7 +35,7 @@ func TestPacketsAreReadInTheirVersion(t *testing.T) {
 	}
 }
 
-// TestAMessageIsReadAsItWasWritten: what publish makes, parse reads, in both versions.
+// TestAMessageIsReadAsItWasWritten: parse reads what publish writes, in both versions.
 func TestAMessageIsReadAsItWasWritten(t *testing.T) {
 	m := Message{Topic: "a/b", Payload: bytes.Repeat([]byte("x"), 20_000), QoS: 1, Expiry: 3}
 	for _, v := range []Version{V3, V5} {
@@ -76,11 +76,11 @@ func TestAwaitKeepsOtherPackets(t *testing.T) {
 	})
 }
 
-// FuzzReadPacket: whatever a broker sends, reading ends with a packet or an error.
+// FuzzReadPacket: any data from a broker gives a packet or an error.
 func FuzzReadPacket(f *testing.F) {
 	f.Add([]byte("\x20\x03\x00\x84\x00"))
 	f.Add([]byte("\x40\x04\x00\x07\x87\x05"))         // properties that are longer than the packet
-	f.Add([]byte("\x30\xff\xff\xff\xff\xff"))         // a length without an end
+	f.Add([]byte("\x30\xff\xff\xff\xff\xff"))         // a length with too many bytes
 	f.Add([]byte("\x20\x06\x00\x00\x03\x21\x00\x14")) // Receive Maximum
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, v := range []Version{V3, V5} {

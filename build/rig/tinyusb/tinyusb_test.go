@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/usbredir"
 )
 
-// memory is a part of one register that remembers the last message.
+// memory is a part with one register that stores the last message.
 type memory struct{ held []byte }
 
 func (m *memory) Write(data []byte) { m.held = bytes.Clone(data) }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// echo is a device with one request: what was written last, read back.
+// echo is a device with one request, which returns what was written last.
 type echo struct{ last []byte }
 
 func (e *echo) Identity() Identity {
@@ -26,7 +26,7 @@ func (e *echo) Control(s Setup, data []byte) ([]byte, error) {
 	return nil, nil
 }
 
-// plugged is the machine's side of a connection, past the hello.
+// plugged is the machine's side of a connection, after the hello.
 func plugged(t *testing.T) *wire {
 	t.Helper()
 	here, there := net.Pipe()
@@ -98,7 +98,7 @@ func TestControlTransfers(t *testing.T) {
 		in     string
 	}{
 		{Setup{RequestType: 0x40, Request: 7, Length: 3}, "abc", success, 3, ""},
-		{Setup{RequestType: 0xc0, Request: 7, Length: 2}, "", success, 2, "ab"}, // no more than was asked for
+		{Setup{RequestType: 0xc0, Request: 7, Length: 2}, "", success, 2, "ab"}, // not more than requested
 		{Setup{RequestType: 0xc0, Request: 9, Length: 2}, "", stall, 0, ""},
 		{Setup{RequestType: 0x80, Request: getDescriptor, Value: 1 << 8, Length: 8}, "", success, 8,
 			"\x12\x01\x10\x01\xff\x00\x00\x40"},
@@ -121,7 +121,7 @@ func TestConfigurationIsKept(t *testing.T) {
 	if err := w.write(setConfig, 5, [1]byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	read(t, w) // endpoints and interfaces anew
+	read(t, w) // endpoints and interfaces again
 	read(t, w)
 	if p := read(t, w); p.kind != configStatus || p.id != 5 || !bytes.Equal(p.body, []byte{success, 1}) {
 		t.Errorf("answer %+v, want configuration 1", p)

@@ -42,7 +42,7 @@ func TestConsoleWaitIsBounded(t *testing.T) {
 func TestShellReturnsTheExitStatus(t *testing.T) {
 	keyboard, typed := io.Pipe()
 	c := newConsole(typed, io.Discard)
-	go func() { // the machine's end: every command fails
+	go func() { // the machine's side: every command fails
 		for s := bufio.NewScanner(keyboard); s.Scan(); {
 			n := s.Text()[strings.Index(s.Text(), "[shell ")+7:][:1]
 			io.WriteString(c, "level=INFO msg=noise\n[shell "+n+": 1]\n")
@@ -93,8 +93,8 @@ func TestRefusedCommandsAreErrors(t *testing.T) {
 	}
 }
 
-// TestEdgesComeBetweenAnswers: QEMU tells of an output whenever it changes, also before
-// it answers a command.
+// TestEdgesComeBetweenAnswers: QEMU reports an output whenever it changes, also before it
+// answers a command.
 func TestEdgesComeBetweenAnswers(t *testing.T) {
 	m := &Machine{pins: newPins(qemu(t, "OK", "IRQ raise 2\nIRQ lower 3\nIRQ lower 2\nOK"))}
 	if err := m.Watch("/pl061"); err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// FuzzRead: whatever a broker sends ends in packets or an error.
+// FuzzRead: any data from a broker gives packets or an error.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte{0x40, 2, 0, 1, 0x90, 3, 0, 1, 1})
 	f.Add([]byte{0x32, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
@@ -25,7 +25,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// TestAMessageComesBackAsItWasSent, also one whose length takes two bytes.
+// TestAMessageComesBackAsItWasSent, including one with a length of two bytes.
 func TestAMessageComesBackAsItWasSent(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
