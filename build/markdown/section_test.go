@@ -13,7 +13,7 @@ func TestASectionIsReplacedAndNothingElse(t *testing.T) {
 	if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time, the page is as the first time left it
+	for range 2 { // the second time the page has the result of the first
 		if err := ReplaceSection(path, "a", "new\n"); err != nil {
 			t.Fatal(err)
 		}

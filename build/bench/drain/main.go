@@ -1,19 +1,19 @@
-// Command drain measures how fast a backlog goes out on loopback, beside the
-// MQTT library alone:
+// Command drain measures how fast a backlog is sent on loopback, compared with the MQTT
+// libraries:
 //
 //	go run ./build/bench/drain            # 200,000 readings, five rounds
 //	go run ./build/bench/drain -n 20000 -window 128
 //
-// It starts a Mosquitto of its own. holdfast is the queue and the link, up to the last
+// It starts its own Mosquitto. holdfast is the queue and the link, up to the last
 // acknowledgement in the queue, with MQTT 3.1.1 and with 5; the libraries are
-// paho.mqtt.golang and paho.golang with the same topics and payloads, made beforehand,
-// and the same window. They take turns, and the medians of the rounds count: times are
-// of the machine and of what else it does. What holdfast allocates more than a library
-// is the queue's, the link's and the encoder's.
+// paho.mqtt.golang and paho.golang with the same topics and payloads, encoded beforehand,
+// and the same window. They run in turn, and the medians of the rounds count, because times
+// depend on the load of the machine. What holdfast allocates more than a library is
+// allocated by the queue, the link and the encoder.
 //
-// Then it says what a reading costs on the wire, with and without TLS. With -docs it
-// writes its section of docs/benchmarks.md instead: both windows, and what topic aliases
-// save on a slow link.
+// Then it prints the bytes of a reading on the wire, with and without TLS. With -docs it
+// writes its section of docs/benchmarks.md instead: both windows, and the bytes that topic
+// aliases save on a slow link.
 package main
 
 import (
@@ -29,11 +29,11 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
-// A plan is what is measured.
+// A plan has the options of a run.
 type plan struct {
 	n, window, rounds int
 	wire              bool
-	docs              string // the page whose section is written; empty: none
+	docs              string // the page with the section to write; empty: none
 }
 
 func main() {
@@ -54,7 +54,7 @@ func main() {
 	}
 }
 
-// profiled does something while the processor's time is sampled, if a path is given.
+// profiled calls do, with a CPU profile if a path is given.
 func profiled(path string, do func() error) error {
 	if path == "" {
 		return do()

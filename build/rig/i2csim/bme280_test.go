@@ -20,7 +20,7 @@ func TestBME280Identity(t *testing.T) {
 	}
 }
 
-// The calibration is read back as table 16 of the datasheet puts it together.
+// The calibration is read in the order of table 16 of the datasheet.
 func TestBME280Calibration(t *testing.T) {
 	b := NewBME280()
 	c, h := registers(b, 0x88, 26), registers(b, 0xe1, 7)

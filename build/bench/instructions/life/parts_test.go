@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtttest"
 )
 
-// TestEachPartTakesItsReadings runs the parts on this machine: what is counted on
-// ARMv6 has to be what it says.
+// TestEachPartTakesItsReadings runs the parts on this machine, to check that they do what
+// is counted on ARMv6.
 func TestEachPartTakesItsReadings(t *testing.T) {
 	const n = 40
 	for name, wantPublished := range map[string]int{"sample": 0, "put": 0, "encode": 0, "drain": n, "live": n - 1} {
