@@ -7,21 +7,21 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// manyStreams is from how many streams on their tables are what fills the heap. Fewer
-// fit into the 4 MB that the heap may have in any case.
+// manyStreams is the number of streams from which their tables are most of the heap. Fewer
+// streams fit into the 4 MB that the heap may always have.
 const manyStreams = 250
 
-// limitGarbage lets garbage take a quarter of the memory that is in use, where the
-// runtime's default is as much, for a node with many streams: their tables change in
-// place, and a collection of them takes two milliseconds. A thousand readings a second
-// make one each two seconds. The environment's GOGC comes first.
+// limitGarbage limits garbage to a quarter of the memory in use, instead of the runtime's
+// default of 100 %, for a node with many streams: their tables change in place, and a
+// collection takes two milliseconds. A thousand readings a second cause a collection every
+// two seconds. GOGC in the environment has priority.
 func limitGarbage(cfg config.Config) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent(len(cfg.Uplink.Streams)))
 	}
 }
 
-// gcPercent is how much garbage there may be, in percent of what is in use.
+// gcPercent is the limit of garbage, in per cent of the memory in use.
 func gcPercent(streams int) int {
 	if streams >= manyStreams {
 		return 25

@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/printable"
 )
 
-// Text that comes from elsewhere goes to these and not to os.Stdout or os.Stderr.
-// Colours do not, as they are escapes on purpose.
+// Text from elsewhere goes to these writers instead of os.Stdout or os.Stderr. Colours do
+// not, because their escapes must not be changed.
 var (
 	stdout io.Writer = printable.NewWriter(os.Stdout)
 	stderr io.Writer = printable.NewWriter(os.Stderr)

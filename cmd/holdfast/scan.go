@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// runScan shows what is wired to this machine. It opens no configuration. Beside an
-// agent that runs it is safe: lines are not requested, and a bus is shared.
+// runScan shows what is connected to this machine. It needs no configuration. It is safe
+// while an agent runs: it requests no lines, and shares the buses.
 func runScan(ctx context.Context, args []string) error {
 	f := flags("scan")
 	yaml := f.Bool("yaml", false, "print stanzas to paste below sensors:")

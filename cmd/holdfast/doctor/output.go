@@ -6,9 +6,9 @@ import (
 	"io"
 )
 
-// Text prints a result as a person reads it: one line for a check that found nothing, with
-// its note, two for each finding. The first column is the level or "skipped", so that a script
-// can look for it. Errors of writing are dropped: there is nowhere else to print them.
+// Text prints a result as text: one line for a check without findings, with its note, two
+// for each finding. The first column is the level or "skipped", so that scripts can search
+// for it. Write errors are ignored: there is no other place to report them.
 func Text(w io.Writer, r Result) {
 	switch {
 	case r.Skipped != "":
@@ -25,13 +25,13 @@ func Text(w io.Writer, r Result) {
 
 // A Report is what --json prints. Scripts read its keys.
 type Report struct {
-	Result Level    `json:"result"` // the worst
-	Agent  bool     `json:"agent"`  // one runs
+	Result Level    `json:"result"` // the worst level
+	Agent  bool     `json:"agent"`  // an agent runs
 	Checks []Result `json:"checks"`
 }
 
-// JSON prints a report. It is one object, indented, and with < and & as they are, since
-// no browser reads it.
+// JSON prints a report as one indented object. < and & are not escaped, because no browser
+// reads it.
 func (r Report) JSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

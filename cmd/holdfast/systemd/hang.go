@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// hangFile names the process and the loop that has to hang. The process that is
-// started after it does not. Only a binary that is built with the
-// tag hang looks at it, for the proof in build/package.
+// hangFile names a process and the loop of it that has to hang; a process that is started
+// later does not hang. Only a binary with the build tag hang reads it, for the test in
+// build/package.
 const hangFile = "/run/holdfast-hang"
 
-// hangOnPurpose blocks the goroutine of the loop that the file names, for ever.
+// hangOnPurpose blocks the goroutine of the loop that the file names.
 func hangOnPurpose(name string, progress func(time.Duration)) func(time.Duration) {
 	return func(within time.Duration) {
 		text, err := os.ReadFile(hangFile)

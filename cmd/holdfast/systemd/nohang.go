@@ -4,5 +4,5 @@ package systemd
 
 import "time"
 
-// hangOnPurpose is for the proof of the watchdog alone: see hang.go.
+// hangOnPurpose has an effect only in the test of the watchdog: see hang.go.
 func hangOnPurpose(_ string, progress func(time.Duration)) func(time.Duration) { return progress }
