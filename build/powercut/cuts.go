@@ -139,7 +139,7 @@ func replayImage(s settings, which string, t *tally) error {
 			return err
 		}
 		path = fmt.Sprintf("%s%d.rec", prefix, life)
-		fmt.Println("the recording was not kept: made anew")
+		fmt.Println("the recording was not kept: recording again")
 	}
 	t.loud = true
 	b := batch{seed: seed, life: life, path: path}

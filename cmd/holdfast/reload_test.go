@@ -73,7 +73,7 @@ func TestReloadKeepsUnchangedParts(t *testing.T) {
 		t.Errorf("extra: boots %v, want one", boots)
 	}
 	if last := w.sub.last("store/extra"); last.Value == nil || *last.Value >= float64(last.Seq) {
-		t.Errorf("a sensor that changed was not started anew: %s", last.raw)
+		t.Errorf("a sensor that changed was not restarted: %s", last.raw)
 	}
 	if n := w.agent.starts(); n != 1 {
 		t.Errorf("the queue was opened %d times, want once", n)
@@ -128,6 +128,6 @@ func TestReloadWithAnotherQueueRestartsEverything(t *testing.T) {
 	a.start()
 	eventually(t, time.Minute, "the agent runs", func() bool { return a.starts() == 1 })
 	a.reload(func(text string) string { return strings.Replace(text, "queue: {", "queue: {sync_every: 4s, ", 1) })
-	eventually(t, time.Minute, "it has started anew", func() bool { return a.starts() == 2 })
+	eventually(t, time.Minute, "it has restarted", func() bool { return a.starts() == 2 })
 	a.stop()
 }

@@ -83,7 +83,7 @@ func TestStatusTextShowsProblems(t *testing.T) {
 		"porch  not connected\n", "up 1 d 1 h", "not connected to broker:8883 for 10 min 0 s, next try in 5 s\n",
 		`last error 1 min 0 s ago: connection lost: \u001b[2J` + "\n",
 		"1234, the oldest 10 min 0 s old\n", "5 dropped, 7 missing", "3.0 MiB written today in 12 commits",
-		"unsynced: nothing vouches for it", "! The clock is unsynced",
+		"unsynced: no time source confirms it", "! The clock is unsynced",
 		"room    45.2 %  1 s        ▃▃█\n", "door    -       5 min 0 s  fault: gpiochip0: line 17 is held\n",
 		"cellar  -       -\n", "fault         failures=3, stream=door\n",
 	} {

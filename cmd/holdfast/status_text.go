@@ -140,7 +140,7 @@ func (p *statusPage) facts() {
 	p.fact("disk", "", "%s written today in %d commits", sizeText(q.WrittenToday), q.CommitsToday)
 	source := p.Clock.Source
 	if source == "" {
-		source = "nothing vouches for it"
+		source = "no time source confirms it"
 	}
 	p.fact("clock", "", "%s: %s", p.Clock.Quality, source)
 }

@@ -75,7 +75,7 @@ func explainClock(err error, keeper *clock.Timekeeper) error {
 		return fmt.Errorf("%w: the clock of this machine is the likely cause: it says %s, and the certificate is "+
 			"valid from %s: see timedatectl", err, day(here), day(from))
 	case now.Clock != clock.Synced:
-		return fmt.Errorf("%w: the clock of this machine may be the cause: it says %s, and nothing vouches for it "+
+		return fmt.Errorf("%w: the clock of this machine may be the cause: it says %s, and no time source confirms it "+
 			"(%v); the certificate is valid until %s: see timedatectl", err, day(here), now.Clock, day(until))
 	}
 	return fmt.Errorf("%w: the certificate has to be renewed on the broker: it was valid until %s", err, day(until))

@@ -211,7 +211,7 @@ func TestACertificateErrorNamesAWrongClock(t *testing.T) {
 	}{
 		{"too young", future, future.Add(time.Hour), clock.TrustAlways, "is the likely cause: it says " +
 			day(time.Now().UTC()), "renewed"},
-		{"expired, clock doubted", past.Add(-time.Hour), past, clock.TrustNever, "nothing vouches for it (unsynced)",
+		{"expired, clock doubted", past.Add(-time.Hour), past, clock.TrustNever, "no time source confirms it (unsynced)",
 			"renewed"},
 		{"expired, clock good", past.Add(-time.Hour), past, clock.TrustAlways,
 			"has to be renewed on the broker: it was valid until " + day(past.UTC()), "clock of this"},

@@ -28,12 +28,12 @@ var (
 	// Warnings: the agent records readings without a clock, and adds the time later. Home
 	// routers and company networks often block UDP port 123, so the remedy names it.
 	clockUnsynced = &Fault{Warning,
-		"nothing vouches for the clock, which says {now}: readings carry \"clock\":\"unsynced\"",
+		"no time source confirms the clock, which shows {now}: readings have \"clock\":\"unsynced\"",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123), or fit a clock with a " +
 			"battery"}
 	// The time comes from a battery-backed clock, or from a time server that was asked before
 	// the start.
-	clockEstimated = &Fault{Warning, "the clock, which says {now}, is good to minutes: no time server vouches for it",
+	clockEstimated = &Fault{Warning, "the clock, which shows {now}, is accurate to minutes: no time server confirms it",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123); " +
 			"clock: {trust: always} where the site has its own time"}
 

@@ -180,8 +180,8 @@ var localFaults = []planted{
 	{fileUnreadable, func(b *bench) { b.plant("state/queue.db", strings.Repeat("no queue", 2000)) }, "queue.db"},
 	{fileDamaged, func(b *bench) { b.damage() }, "blocks of the queue's file"},
 
-	{clockUnsynced, func(b *bench) { b.clock(clock.Unsynced) }, "nothing vouches for the clock"},
-	{clockEstimated, func(b *bench) { b.clock(clock.Estimated) }, "good to minutes"},
+	{clockUnsynced, func(b *bench) { b.clock(clock.Unsynced) }, "no time source confirms the clock"},
+	{clockEstimated, func(b *bench) { b.clock(clock.Estimated) }, "accurate to minutes"},
 	{zoneFile, func(b *bench) { b.plant("zoneinfo/Etc/UTC", "this is no zone") }, "is not a time zone"},
 	{zonesDiffer, func(b *bench) { b.plant("etc/timezone", "Asia/Tokyo\n") }, "Asia/Tokyo"},
 

@@ -104,7 +104,7 @@ func metricsText(s status.Snapshot, open bool) string {
 	e.gauge("holdfast_start_time_seconds", "seconds", "When the agent started, in Unix time.", seconds(s.Node.Started))
 	e.link(s.Link)
 	e.queue(s.Queue)
-	e.gauge("holdfast_clock_synced", "", "1 if a time source vouches for the clock.", number(s.Clock.Quality == "ok"))
+	e.gauge("holdfast_clock_synced", "", "1 if a time source confirms the clock.", number(s.Clock.Quality == "ok"))
 	e.streams(s.Streams)
 	e.outputs(s.Outputs)
 	e.arming(s.Arming)
