@@ -64,7 +64,7 @@ func (h *house) sirenBoots(ctx context.Context, cable bool, what string) error {
 	if err := h.agentHolds(ctx, alarmLines); err != nil {
 		return err
 	}
-	h.check(!slices.Contains(h.sirenChanges(0), true), "%s: the siren's line never sounds (%v)", what, h.sirenChanges(0))
+	h.check(!slices.Contains(h.sirenChanges(0), true), "%s: the siren is never on (%v)", what, h.sirenChanges(0))
 	return nil
 }
 
@@ -105,7 +105,7 @@ func (h *house) doorStartsSiren(ctx context.Context, rounds int) error {
 		late, off = append(late, on), append(off, silent-maxOn)
 	}
 	slices.Sort(late)
-	h.check(len(late) == rounds, "the door was opened %d times, and the siren sounded each time", rounds)
+	h.check(len(late) == rounds, "the door was opened %d times, and the siren was on each time", rounds)
 	h.note("from the edge of the door to that of the siren: p50 %.1f ms, p99 %.1f ms, debounce 5 ms included",
 		ms(late[len(late)/2]), ms(late[len(late)*99/100]))
 	h.checkDurations(off, "it is off after max_on")

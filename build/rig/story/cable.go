@@ -49,7 +49,7 @@ func (h *house) cableMended(ctx context.Context, n int) error {
 		late := only(copies, func(r reading) bool { return r.Historical })
 		return said == "open closed" && words(first(late)) == said && statusIs("online")(arrivals)
 	})
-	h.check(arrived, "%.1f s after it is in again the agent is online and has told the history (%s)",
+	h.check(arrived, "%.1f s after the cable is in again the agent is online and has sent the history (%s)",
 		time.Since(began).Seconds(), said)
 	return nil
 }

@@ -99,7 +99,7 @@ func (h *house) shutDown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.check(!found, "the kernel has nothing to complain about")
+	h.check(!found, "the kernel logged no error")
 	if _, err := h.machine.Shell(ctx, "touch /run/stop; killall -TERM holdfast"); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (h *house) shutDown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.check(ended[1] == "0", "asked to stop, the agent ends with status %s, for the first time", ended[1])
+	h.check(ended[1] == "0", "after SIGTERM the agent ends with status %s, without a restart before", ended[1])
 	h.check(h.within(ctx, 5*time.Second, statusIs("offline")), "and publishes offline")
 	return nil
 }

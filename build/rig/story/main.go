@@ -83,7 +83,7 @@ func runOne(ctx context.Context, o options, s story, r *report) {
 	h := &house{report: r, random: rand.New(rand.NewPCG(o.seed, 0))}
 	defer h.tearDown()
 	if err := h.runStory(ctx, o, s); err != nil {
-		h.check(false, "the story breaks off: %v", err)
+		h.check(false, "the story failed: %v", err)
 	}
 }
 

@@ -80,7 +80,7 @@ func (h *house) doorChanges(ctx context.Context) error {
 func (h *house) sensorFails(ctx context.Context) error {
 	n := len(h.recorder.Arrivals())
 	h.silence(true)
-	h.arrives(ctx, n, humidity, "the hygrometer is silent", reading.failed)
+	h.arrives(ctx, n, humidity, "the humidity sensor does not answer", reading.failed)
 	if err := sleep(ctx, 4*time.Second); err != nil { // four more attempts
 		return err
 	}
@@ -91,6 +91,6 @@ func (h *house) sensorFails(ctx context.Context) error {
 	n = len(h.recorder.Arrivals())
 	h.room.Set(18.25, 40)
 	h.silence(false)
-	h.arrives(ctx, n, humidity, "the hygrometer is back", func(r reading) bool { return r.is(40, 0.2) })
+	h.arrives(ctx, n, humidity, "the humidity sensor answers again", func(r reading) bool { return r.is(40, 0.2) })
 	return nil
 }
