@@ -29,8 +29,8 @@ type canary struct {
 	next  time.Time // when checkTimeout acts: the token is overdue, or a new canary is due; zero: never
 }
 
-// canaryMemory is what outlives a session. It belongs to the goroutine of the
-// session.
+// canaryMemory is the state of the canary that lives longer than a session. Only the goroutine
+// of the session uses it.
 type canaryMemory struct {
 	sent         int             // number of tokens sent; makes each unique
 	provenBefore bool            // a session has proved that we may publish, and no later one has failed to

@@ -8,14 +8,14 @@ import (
 // HomeAssistant says whether and where our device is announced. See package
 // homeassistant for the messages.
 type HomeAssistant struct {
-	Discovery bool   // false: nothing is announced, and nothing is heard of Home Assistant
+	Discovery bool   // false: nothing is announced, and the status of Home Assistant is not subscribed to
 	Prefix    string // of Home Assistant's own topics: "homeassistant"
 
 	Outputs map[string]homeassistant.Output // by stream; the others are of sensors
 	Alarm   *homeassistant.Alarm            // nil: there is no alarm panel
 }
 
-// device is what is announced to Home Assistant.
+// device returns the description of the device for Home Assistant.
 func (o Options) device() homeassistant.Device {
 	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
 		Hardware: o.Hardware, Serial: o.Serial, Name: o.Title, Area: o.Area,
@@ -39,7 +39,7 @@ func retainedConfig(c homeassistant.Config) mqtt.Message {
 	return mqtt.Message{Topic: c.Topic, Payload: c.Payload, Retain: true}
 }
 
-// homeStatusTopic is the topic of Home Assistant's birth message.
+// homeStatusTopic returns the topic of Home Assistant's birth message.
 func (o Options) homeStatusTopic() string { return homeassistant.StatusTopic(o.HomeAssistant.Prefix) }
 
 // homeStarted reports whether a message says that Home Assistant has started: the

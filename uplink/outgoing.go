@@ -216,8 +216,8 @@ func (o *outgoing) isolated() *sentMessage {
 	return nil
 }
 
-// quietUntil is when the broker would have closed the connection for the message
-// that was sent last; zero: nothing is in flight.
+// quietUntil returns the time by which the broker would have closed the connection because of
+// the last message; zero: nothing is in flight.
 func (o *outgoing) quietUntil() time.Time {
 	n := o.inflight.len()
 	if n == 0 {

@@ -293,7 +293,7 @@ func (p *prober) declareDoubted() {
 	p.link.proofs.forgetProbes()
 }
 
-// due is when the first probe has to be looked at; zero: there is none.
+// due returns when the first probe has to be checked; zero: there is none.
 func (p *prober) due(now time.Time) (due time.Time) {
 	if !p.proving() {
 		return due

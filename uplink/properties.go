@@ -8,26 +8,26 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// What is retained has an expiry with MQTT 5, so that a broker that was away does not hand
-// out what was true long ago. What is true still is published again before that. Readings
-// have none, nor has what says whether the agent is online.
+// With MQTT 5 retained messages expire, so that a broker that was down does not deliver
+// outdated ones. States that are still valid are published again before they expire. Readings
+// and agent/status do not expire.
 const (
 	stateExpiry   = 2 * time.Hour
-	reassertEvery = time.Hour   // a state is published again, whatever became of its stream
-	healthsKept   = 3           // health expires after so many that did not come
-	answerExpiry  = time.Minute // of the answer to an order: who asked may have gone
+	reassertEvery = time.Hour   // all states are published again, changed or not
+	healthsKept   = 3           // health expires after so many intervals
+	answerExpiry  = time.Minute // of the answer to an order: the sender may be gone by then
 )
 
-// expiring are properties with an expiry alone.
+// expiring returns properties with only an expiry.
 func expiring(after time.Duration) *mqtt.Properties {
 	return &mqtt.Properties{Expiry: uint32(after / time.Second)}
 }
 
-// stateProperties are those of every state.
+// stateProperties are the properties of every state.
 var stateProperties = expiring(stateExpiry)
 
-// propertiesOf are those of a reading, where mqtt.properties is set: what the payload says,
-// for consumers that route by properties, or whose payload is plain.
+// propertiesOf returns the properties of a reading if mqtt.properties is set: the content of
+// the payload, for consumers that route by properties or use plain payloads.
 func (o *Options) propertiesOf(it *queue.Item, historical bool) *mqtt.Properties {
 	if !o.Properties {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// maxResponseTopic bounds the topic and the correlation data of a request, in bytes.
+// maxResponseTopic limits the topic and the correlation data of a request, in bytes.
 const maxResponseTopic = 256
 
 // A response is the answer to an order, for the topic that the request has named.
@@ -20,11 +20,11 @@ type response struct {
 // responses are the answers to orders that wait for room in the window of the session.
 // They are best effort: each is an event as well.
 type responses struct {
-	waiting chan response // holds maxAnswers, and more are dropped; any goroutine puts
-	next    *response     // taken out of waiting, and not sent; belongs to the goroutine of the session
+	waiting chan response // has room for maxAnswers, and further ones are dropped; any goroutine may send to it
+	next    *response     // was received from waiting, and is not sent yet; only for the goroutine of the session
 }
 
-// put has an answer sent, unless too many wait.
+// put queues an answer, or drops it if too many wait.
 func (r *responses) put(m mqtt.Message) {
 	select {
 	case r.waiting <- response{m, time.Now()}:
@@ -32,7 +32,8 @@ func (r *responses) put(m mqtt.Message) {
 	}
 }
 
-// arrived is what the session waits on: nil while it has one that waits for the window.
+// arrived returns the channel on which the session waits for answers: nil while one waits for
+// room in the window.
 func (r *responses) arrived() <-chan response {
 	if r.next != nil {
 		return nil
@@ -40,7 +41,7 @@ func (r *responses) arrived() <-chan response {
 	return r.waiting
 }
 
-// peek returns the oldest answer that is not too old for who asked; nil: there is none.
+// peek returns the oldest answer that is not too old, or nil.
 func (r *responses) peek(now time.Time) *response {
 	for {
 		if r.next == nil {
@@ -73,9 +74,9 @@ func (s *session) sendResponse() step {
 	return stepSent
 }
 
-// responseTo returns the properties of the answer to a request, and where it goes; "" if
-// it wants none. Whoever may give orders must not be able to write in our name: a topic
-// of ours is refused, as is one of the broker's.
+// responseTo returns the topic and the properties of the answer to a request; the topic is ""
+// if no answer is requested. It refuses topics of ours and of the broker, so that a client
+// that may only give orders cannot publish in our name.
 func (o *orders) responseTo(request *mqtt.Properties) (topic string, p *mqtt.Properties) {
 	if request == nil {
 		return "", nil
@@ -89,8 +90,8 @@ func (o *orders) responseTo(request *mqtt.Properties) (topic string, p *mqtt.Pro
 	return topic, &mqtt.Properties{Expiry: uint32(answerExpiry / time.Second), Correlation: request.Correlation}
 }
 
-// isOurs reports whether we publish to a topic, or take orders there, wherever the
-// configuration has put it.
+// isOurs reports whether we publish to a topic or accept orders there, by the configured
+// topics.
 func (o *orders) isOurs(topic string) bool {
 	opt := &o.link.opt
 	if strings.HasPrefix(topic, opt.ClientID+"/") ||

@@ -30,14 +30,14 @@ const (
 	// its MQTT header and, on a slow link, a TCP packet of its own.
 	overhead = 56
 
-	sendRatio = 1.15                 // times as fast as the link carries them, messages are sent
-	minGap    = 2 * time.Millisecond // between messages; of a shorter one no notice is taken
+	sendRatio = 1.15                 // the rate of sending, as a multiple of the rate of the link
+	minGap    = 2 * time.Millisecond // between messages; shorter gaps are ignored
 )
 
-// A window says how much may be in flight: what the link carries in its
-// shortest round trip and a little more, so that the link is never idle and
-// nothing waits long in the buffers of the kernel and of the network, where an
-// alarm cannot overtake it. It learns the link from the acknowledgements.
+// A window limits how much may be in flight: as much as the link carries in its shortest round
+// trip and a little more. So the link is never idle, and nothing waits long in the buffers of
+// the kernel and the network, where an alarm cannot overtake it. It measures the link by the
+// acknowledgements.
 //
 // It starts small and doubles until round trips get longer. From then on its
 // size is what makes them longer by slack: half as much, if they are twice as
@@ -100,8 +100,8 @@ func (w *window) openToAlarm() bool {
 // and so do the messages that are sent after these. Each would wait for all others.
 func (w *window) gapOver() bool { return w.next.IsZero() || !time.Now().Before(w.next) }
 
-// gap is how long a message is given. The window that grows gets ahead of what
-// it is acknowledged.
+// gap returns the time between a message of so many bytes and the next one. While the window
+// grows, messages are sent twice as fast as they are acknowledged.
 func (w *window) gap(bytes int) time.Duration {
 	trip, faster := w.shortest+slack, sendRatio
 	if !w.full {
@@ -122,8 +122,8 @@ func (w *window) limit() int {
 	return size
 }
 
-// empty is how few bytes are in flight when nothing waits, also if the shortest
-// round trip is not true any more.
+// empty returns how few bytes may be in flight so that no message waits for another one, even
+// if the shortest round trip has become longer since it was measured.
 func (w *window) empty(size int) int {
 	return int(float64(size) * min(0.5, 0.9*float64(w.shortest)/float64(w.shortest+slack)))
 }

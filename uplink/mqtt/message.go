@@ -11,10 +11,10 @@ type Message struct {
 	Repeated   bool // of a received one: the DUP flag, the broker has sent it before; ignored when published
 	Foreign    bool // another client has named the topic of what is published: it gets no topic alias
 
-	Properties *Properties // MQTT 5 alone carries them; nil: none. Received ones have only those of a request
+	Properties *Properties // only with MQTT 5; nil: none. A received message has only those of a request
 }
 
-// Properties are what a message may say beside its payload, with MQTT 5.
+// Properties are the MQTT 5 properties of a message.
 type Properties = mqtt5.Properties
 
 // A UserProperty is a name with a value, see [Properties].

@@ -1,8 +1,7 @@
-// Package mqtt5 encodes the packets of MQTT 5 that we send, and checks and decodes
-// those that a broker sends. Only package mqtt uses it, beside version 3.1.1. The
-// encoding is that of package packets of eclipse/paho.golang, but for PUBLISH: of
-// that a drain sends thousands a second, and the library's costs several allocations
-// for each.
+// Package mqtt5 encodes the packets of MQTT 5 that we send, and checks and decodes those
+// that a broker sends. Only package mqtt uses it. Packets are encoded by package packets of
+// eclipse/paho.golang, except PUBLISH: a drain sends thousands of them per second, and the
+// library needs several allocations for each.
 //
 // # Concurrency
 //
@@ -42,15 +41,14 @@ func Decode(packet []byte) (any, error) {
 	return p.Content, nil
 }
 
-// encode returns a packet with its fixed header. What is written to a buffer cannot
-// fail.
+// encode returns a packet with its fixed header. Writing to a buffer cannot fail.
 func encode(p packets.Packet) []byte {
 	var b bytes.Buffer
 	p.WriteTo(&b)
 	return b.Bytes()
 }
 
-// A Connect is what CONNECT says of us: MQTT 5, section 3.1. Times are in seconds.
+// A Connect is the content of a CONNECT packet: MQTT 5, section 3.1. Times are in seconds.
 type Connect struct {
 	ClientID, Username, Password string
 
@@ -63,8 +61,8 @@ type Connect struct {
 	Will Will
 }
 
-// A Will is published by the broker when the connection is lost. One without a topic is
-// none.
+// A Will is published by the broker when the connection is lost. An empty topic means that
+// there is no will.
 type Will struct {
 	Topic   string
 	Payload []byte
@@ -91,9 +89,9 @@ func (c Connect) Encode() []byte {
 	return encode(&p)
 }
 
-// EncodeSubscribe returns a SUBSCRIBE to one topic at QoS 1. live asks for what is
-// published from now on by others, and whether they want it retained: Retain Handling 2,
-// No Local and Retain As Published, section 3.8.3.1.
+// EncodeSubscribe returns a SUBSCRIBE to one topic at QoS 1. With live, the broker sends no
+// retained and none of our own messages, and keeps the retain flag of others: Retain Handling
+// 2, No Local and Retain As Published, section 3.8.3.1.
 func EncodeSubscribe(id uint16, topic string, live bool) []byte {
 	o := packets.SubOptions{Topic: topic, QoS: 1}
 	if live {

@@ -2,8 +2,8 @@ package mqtt5
 
 import "encoding/binary"
 
-// Properties are what a PUBLISH may say beside its topic and payload: MQTT 5, section
-// 3.3.2.3. Nobody changes them once they were passed on.
+// Properties are the properties of a PUBLISH that we use: MQTT 5, section 3.3.2.3. They must
+// not change after they were passed to a function.
 type Properties struct {
 	Expiry        uint32 // seconds after which the broker forgets the message; 0: never
 	ResponseTopic string // of a request: where the answer is to be published; empty: none
@@ -14,7 +14,7 @@ type Properties struct {
 // A User is a user property: a name and a value of at most 65,535 bytes each.
 type User struct{ Name, Value string }
 
-// A Publication is a PUBLISH that is to be encoded.
+// A Publication is the content of a PUBLISH packet to encode.
 type Publication struct {
 	Topic      string // empty: Alias stands for it
 	Alias      uint16 // 0: none
@@ -54,7 +54,7 @@ func (p *Publication) Size() int {
 	return 1 + varintSize(length) + length
 }
 
-// bodySize returns the bytes behind the fixed header.
+// bodySize returns the number of bytes after the fixed header.
 func (p *Publication) bodySize() int {
 	properties := p.propertiesSize()
 	size := 2 + len(p.Topic) + varintSize(properties) + properties + len(p.Payload)
@@ -119,7 +119,7 @@ func varintSize(n int) int {
 	return size
 }
 
-// appendText appends a string with its length in front: MQTT 5, section 1.5.4.
+// appendText appends the length of a string and the string: MQTT 5, section 1.5.4.
 func appendText(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 }
