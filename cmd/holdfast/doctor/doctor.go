@@ -121,7 +121,7 @@ func Checks() []Check {
 const maxCheck = 2 * time.Minute
 
 // Any check can hang, so this fault is in no check's own list.
-var checkHangs = &Fault{Error, "the check {name} has not come back in {time}: the kernel or a disk hangs",
+var checkHangs = &Fault{Error, "the check {name} did not return within {time}: the kernel or a disk hangs",
 	"see dmesg for the device or the file system that does not answer; a restart frees it"}
 
 // Run runs all checks and calls done after each of them, in the caller's goroutine, so that
