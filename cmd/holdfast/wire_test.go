@@ -3,7 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
-	"strings"
+	"maps"
 	"sync"
 	"time"
 
@@ -20,18 +20,19 @@ type wiretap struct {
 	states []published       // retained messages, in the order of publication
 	conns  []time.Time       // times of CONNACK packets
 
-	firstReading map[string]time.Time // of the newest connection, by topic
+	sentOnConn map[string]int // readings sent on the newest connection, by topic
 }
 
 type published struct {
-	topic string
-	at    time.Time
+	topic  string
+	at     time.Time
+	behind map[string]int // readings that were sent before it on the same connection, by topic
 	received
 }
 
 func newWiretap(delay time.Duration) *wiretap {
 	return &wiretap{delay: delay, acked: map[key]bool{}, latest: map[string]uint64{},
-		firstReading: map[string]time.Time{}}
+		sentOnConn: map[string]int{}}
 }
 
 func (w *wiretap) tap() cable.Tap {
@@ -48,15 +49,6 @@ func (w *wiretap) snapshot() (states []published, conns []time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append(states, w.states...), append(conns, w.conns...)
-}
-
-// stateFirst reports whether a stream's state was published before its first reading over
-// the newest connection.
-func (w *wiretap) stateFirst(s published) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	reading, sent := w.firstReading[strings.TrimSuffix(s.topic, "/state")]
-	return !sent || s.at.Before(reading)
 }
 
 // tapped is one connection.
@@ -100,13 +92,11 @@ func (c *tapped) ToServer(data []byte) {
 		var p received
 		json.Unmarshal(payload, &p)
 		if head&1 != 0 {
-			c.states = append(c.states, published{topic, time.Now(), p})
+			c.states = append(c.states, published{topic, time.Now(), maps.Clone(c.sentOnConn), p})
 		} else {
 			c.sent[id] = key{topic, p.Boot, p.Seq}
 			c.latest[topic] = max(p.Seq, 1)
-			if _, known := c.firstReading[topic]; !known {
-				c.firstReading[topic] = time.Now()
-			}
+			c.sentOnConn[topic]++
 		}
 	})
 }
@@ -134,7 +124,7 @@ func (c *tapped) ToClient(data []byte) {
 		switch head >> 4 {
 		case packetConnack:
 			c.conns = append(c.conns, time.Now())
-			clear(c.firstReading)
+			clear(c.sentOnConn)
 		case packetPuback:
 			id := binary.BigEndian.Uint16(body)
 			if k, ok := c.sent[id]; ok {
