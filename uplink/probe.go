@@ -116,8 +116,9 @@ func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool
 		pr.second, pr.waited = true, first.lasting
 	}
 	// A stream that is held is tried again in a minute anyway.
-	pr.repeated = pr.second || p.link.rejects.held[stream] != nil
-	p.link.proofs.sent(stream, pr)
+	h := p.link.rejects.held[stream]
+	pr.repeated = pr.second || h != nil
+	p.link.proofs.sent(stream, pr, h != nil && !h.open)
 	pr.subscribed = p.out.conn.Subscribe(m.Topic)
 	pr.heard = p.out.conn.Expect(m)
 	f.probe = pr

@@ -25,7 +25,7 @@ const (
 // readings acknowledged in it may turn out later not to have arrived.
 type proofs struct {
 	session int                     // counts the sessions
-	last    time.Time               // when the last probe was sent
+	last    time.Time               // when the last probe was sent, but for trials of held streams
 	streams map[string]*streamProof // the empty name is that of events
 	probing map[string]*streamProof // the streams with a probe in flight
 	round   int                     // number of the round in which each stream is probed once; starts at 1
@@ -119,10 +119,13 @@ func (p *proofs) due(stream string, now time.Time) bool {
 	return true
 }
 
-// sent records that a probe is in flight.
-func (p *proofs) sent(stream string, pr *probe) {
-	now := time.Now()
-	pr.sent, p.last = now, now
+// sent records that a probe is in flight. The trial of a held stream, once a minute, must not
+// put off the probes of the others, so it does not count for last.
+func (p *proofs) sent(stream string, pr *probe, trial bool) {
+	pr.sent = time.Now()
+	if !trial {
+		p.last = pr.sent
+	}
 	st := p.of(stream)
 	st.round = p.round
 	st.probe, p.probing[stream] = pr, st

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
@@ -293,4 +294,36 @@ func TestHealthListsProblemsOfTheMachine(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
+}
+
+// TestAHeldStreamDoesNotPutOffTheProofsOfOthers: it is tried once a minute with a probe. A
+// stream with one reading a minute, soon after that, has its turn all the same.
+func TestAHeldStreamDoesNotPutOffTheProofsOfOthers(t *testing.T) {
+	const n = 25
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		put := func(r sensors.Reading) { l.Observe(r); bl.put(r) }
+		put(reading("room", 1))
+		put(alarmOf("door", 1))
+		time.Sleep(2 * time.Minute)
+		br.set(func() { br.drops = func(m mqtt.Message) bool { return m.Topic == "porch/door" } })
+		put(alarmOf("door", 2))
+		for len(br.events("aside")) == 0 {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(20 * time.Second)
+		for seq := uint64(2); seq <= n; seq++ {
+			put(reading("room", seq))
+			time.Sleep(holdRetry)
+			if seq == 10 {
+				br.set(func() { br.drops = func(m mqtt.Message) bool { return m.Topic != "porch/agent/canary" } })
+			}
+		}
+		br.set(func() { br.drops = nil })
+		br.cut() // what was acknowledged before it is not known to have arrived
+		time.Sleep(5 * time.Minute)
+	})
+	if !strings.Contains(log, "a stream is held: the broker acknowledges its readings and does not forward them\" stream=room") {
+		t.Errorf("that the broker drops the room was not noticed:\n%s", log)
+	}
+	accounted(t, br, "room", n)
 }
