@@ -115,10 +115,10 @@ func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool
 	if first := p.link.proofs.of(stream).probe; first != nil {
 		pr.second, pr.waited = true, first.lasting
 	}
-	// A stream that is held is tried again in a minute anyway.
 	h := p.link.rejects.held[stream]
-	pr.repeated = pr.second || h != nil
-	p.link.proofs.sent(stream, pr, h != nil && !h.open)
+	trial := h != nil && !h.open // it comes again in a minute anyway
+	pr.repeated = pr.second || trial
+	p.link.proofs.sent(stream, pr, trial)
 	pr.subscribed = p.out.conn.Subscribe(m.Topic)
 	pr.heard = p.out.conn.Expect(m)
 	f.probe = pr
@@ -202,14 +202,15 @@ func (p *prober) noteUnreleased(pr *probe, st *streamProof) {
 			st.note(it)
 		}
 	}
-	list := &p.acks.lanes[pr.item.Priority]
-	for i := range list.len() {
-		if o := list.at(i); !o.reject {
-			note(&o.item, o.sent)
+	for _, list := range p.acks.lists() {
+		for i := range list.len() {
+			if o := list.at(i); !o.reject {
+				note(&o.item, o.sent)
+			}
 		}
 	}
 	for i := range p.out.inflight.len() {
-		if f := p.out.inflight.at(i); f.kind == kindHistory {
+		if f := p.out.inflight.at(i); f.kind == kindHistory || f.kind == kindRetry {
 			note(&f.item, f.sent)
 		}
 	}

@@ -322,7 +322,8 @@ func TestAHeldStreamDoesNotPutOffTheProofsOfOthers(t *testing.T) {
 		br.cut() // what was acknowledged before it is not known to have arrived
 		time.Sleep(5 * time.Minute)
 	})
-	if !strings.Contains(log, "a stream is held: the broker acknowledges its readings and does not forward them\" stream=room") {
+	held := "a stream is held: the broker acknowledges its readings and does not forward them\" stream=room"
+	if !strings.Contains(log, held) {
 		t.Errorf("that the broker drops the room was not noticed:\n%s", log)
 	}
 	accounted(t, br, "room", n)
