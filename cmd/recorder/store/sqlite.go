@@ -13,7 +13,7 @@ import (
 	"syscall"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
 )
 
 // openSQLite opens a file. WAL lets commands read while the recorder writes.
@@ -45,9 +45,16 @@ func (s *Store) openSQLite(path string, create bool) error {
 
 // accessible returns why a SQLite file cannot be used, and what to do about it. It opens no
 // file: closing one would release the locks that SQLite has on it in this process.
+//
+// A command that creates no file may do with the right to read: beside a running recorder
+// SQLite lets it read.
 func accessible(path string, create bool) error {
-	const readWrite = 6 // R_OK and W_OK of access(2)
-	err := syscall.Access(path, readWrite)
+	const readOnly, readWrite = 4, 6 // R_OK, and R_OK with W_OK, of access(2)
+	mode := uint32(readOnly)
+	if create {
+		mode = readWrite
+	}
+	err := syscall.Access(path, mode)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !create {
 			return fmt.Errorf("%w: holdfast-recorder run creates it at its first start", err)
@@ -58,7 +65,19 @@ func accessible(path string, create bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: create the folder, and let the recorder's user write to it", err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: use the recorder's user, as with sudo -u holdfast-recorder", err)
+		return fmt.Errorf("%w: %s", err, useRecordersUser)
+	}
+	return err
+}
+
+const useRecordersUser = "use the recorder's user, as with sudo -u holdfast-recorder"
+
+// withRemedy adds what to do to SQLite's error for a file that this user may not write to.
+func withRemedy(err error) error {
+	const readOnlyDatabase = 8 // SQLITE_READONLY, without the extended code
+	var failed *sqlite.Error
+	if errors.As(err, &failed) && failed.Code()&0xff == readOnlyDatabase {
+		return fmt.Errorf("%w: %s", err, useRecordersUser)
 	}
 	return err
 }

@@ -104,7 +104,7 @@ func openMigrated(ctx context.Context, o Options, create bool) (*Store, error) {
 	}
 	if err := s.migrate(ctx); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("the tables of %s: %w", o.Database, err)
+		return nil, fmt.Errorf("the tables of %s: %w", o.Database, withRemedy(err))
 	}
 	return s, nil
 }
@@ -129,7 +129,7 @@ func open(ctx context.Context, o Options, create bool) (*Store, error) {
 	}
 	if err != nil {
 		s.Close()
-		return nil, fmt.Errorf("the database %s cannot be opened: %w", o.Database, err)
+		return nil, fmt.Errorf("the database %s cannot be opened: %w", o.Database, withRemedy(err))
 	}
 	return s, nil
 }
