@@ -144,7 +144,11 @@ func (a *adoption) moveItems() error {
 			return true, nil
 		}
 		if it.Event == gapEvent { // in a lane nothing would acknowledge it: its Seq is not of our events
-			return true, a.put(nil, it.gapOfEvent())
+			gaps, err := decodeGaps([]byte("[" + it.Details + "]"))
+			if err != nil {
+				return true, nil
+			}
+			return true, a.put(nil, gaps)
 		}
 		return true, a.put([]Item{it}, nil)
 	})

@@ -134,16 +134,6 @@ func (g Gap) details() string {
 	return string(b)
 }
 
-// gapOfEvent returns the gap that an event named gapEvent declares; none if its details
-// are damaged.
-func (it *Item) gapOfEvent() []Gap {
-	list, err := decodeGaps([]byte("[" + it.Details + "]"))
-	if err != nil {
-		return nil
-	}
-	return list
-}
-
 // ack removes the gap whose event has the Seq.
 func (g *gaps) ack(seq uint64) {
 	for i, e := range g.list {

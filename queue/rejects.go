@@ -334,8 +334,5 @@ func lossOf(it Item) []Gap {
 	if it.declared {
 		return nil
 	}
-	if it.Event == gapEvent { // else nothing would declare those readings any more
-		return it.gapOfEvent()
-	}
 	return gapsOf(run{items: []Item{it}})
 }

@@ -712,28 +712,6 @@ func TestOlderFileGetsTheBucketOfRejects(t *testing.T) {
 	})
 }
 
-// TestPurgeKeepsTheGapThatWasRejected: without it nothing says that its readings are lost.
-func TestPurgeKeepsTheGapThatWasRejected(t *testing.T) {
-	for _, wait := range []time.Duration{0, 6 * time.Second} { // in memory, on disk
-		synctest.Test(t, func(t *testing.T) {
-			h := start(t, queuePath(t))
-			defer h.end()
-			want := Gap{Stream: "room", Boot: "1-00000000", From: 3, To: 9, Count: 7, Why: Thinned}
-			h.Declare(want)
-			h.setAside(t, 1, false)
-			time.Sleep(wait)
-			if n, err := h.Purge(); n != 1 || err != nil {
-				t.Errorf("%d purged, %v, want 1", n, err)
-			}
-			r := recorder{}
-			r.take(h.all(t))
-			if len(r.gaps) != 1 || r.gaps[0] != want {
-				t.Errorf("gaps %+v, want %+v", r.gaps, want)
-			}
-		})
-	}
-}
-
 func TestPurgeDropsRejectedItems(t *testing.T) {
 	for _, wait := range []time.Duration{0, 6 * time.Second} { // in memory, on disk
 		synctest.Test(t, func(t *testing.T) {
