@@ -529,3 +529,29 @@ func flip(t *testing.T, path string, bucket []byte, n int) {
 		t.Fatal(err)
 	}
 }
+
+// TestSecondDamageAtTheEndDeclaresNothingTwice: the gap of the first damage was delivered, so
+// only the position of the lane says that its readings are declared.
+func TestSecondDamageAtTheEndDeclaresNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		r := recorder{}
+		putMany(h, 1, 2*blockItems)
+		time.Sleep(6 * time.Second)
+		damageBlock(t, h.Queue, 1)
+		r.take(h.all(t))
+		time.Sleep(2 * time.Minute)
+		putMany(h, 2*blockItems+1, 3*blockItems)
+		time.Sleep(6 * time.Second)
+		damageBlock(t, h.Queue, 0)
+		r.take(h.all(t))
+		n := uint64(len(r.seen["room"]))
+		for _, g := range r.gaps {
+			n += g.Count
+		}
+		if n != 3*blockItems {
+			t.Errorf("%d of %d readings are accounted for: %+v", n, 3*blockItems, r.gaps)
+		}
+	})
+}

@@ -170,7 +170,13 @@ func (b *backlog) declareDamageLocked(l *lane, r run, damaged int, last uint64) 
 	case damaged > 0 && len(r.items) == 0 && last < l.disk.lastBlock:
 		l.disk.suspect = true // a commit has moved items from memory into blocks: they are read next
 	case damaged > 0 && len(r.items) == 0:
-		b.declareBetweenLocked(l.cache.seqs, l.firsts())
+		follow := l.firsts()
+		b.declareBetweenLocked(l.cache.seqs, follow)
+		for k := range l.cache.seqs { // damage that follows must not declare this hole again
+			if first, known := follow[k]; known {
+				l.cache.seqs[k] = max(l.cache.seqs[k], first-1)
+			}
+		}
 	case damaged > 0 || l.disk.suspect:
 		for _, g := range l.cache.seqs.missing(r, b.gaps.values()) {
 			b.gaps.add(g)
