@@ -84,8 +84,6 @@ var logParts = []logPart{
 		{"output not made safe at its end",
 			"the line failed when the agent stopped or the output was changed: check the device itself"},
 		{"output not closed well", "the line is at its safe level; releasing it failed"},
-		{"the order that a fault ended is not resumed",
-			"`why` says what prevented it: `rest`, an interlock, or the next fault"},
 		{"link_lost is not done", "`why` says what prevented it: `rest`, or an interlock"},
 		{"a change of an output is not in the history: the disk hangs", "the output works; ten thousand changes wait " +
 			"for the disk"},

@@ -119,7 +119,6 @@ func (o *output) do(ctx context.Context, order Order) (refused string) {
 		o.retry(ctx) // the next retry may be 15 s away, and this may be an alarm
 	}
 	if o.fault != "" {
-		o.plan.refuse(order, now)
 		return "fault: " + o.fault
 	}
 	if refused := o.plan.refusal(order, now); refused != "" {
@@ -198,7 +197,7 @@ func (o *output) lockState() lockState {
 // fail begins a fault: the level of the line is not known. It tries at once to set the safe
 // level. The fault ends when the line is known to be safe: see retried.
 func (o *output) fail(ctx context.Context, why string) {
-	o.plan.suspend(time.Now())
+	o.plan.clear()
 	o.set.locks.set(o.spec.Stream.Name, lockUnknown)
 	first := o.fault == ""
 	o.fault = why
@@ -267,8 +266,7 @@ func (o *output) end(ctx context.Context) {
 	}
 }
 
-// tick does what is due at now: retries, the end of orders, a lost link, checks, and orders that
-// a fault has suspended.
+// tick does what is due at now: retries, the end of orders, a lost link and checks.
 func (o *output) tick(ctx context.Context, now time.Time) {
 	if o.port.collectHung() && o.fault != "" {
 		o.retry(ctx)
@@ -278,7 +276,6 @@ func (o *output) tick(ctx context.Context, now time.Time) {
 	}
 	o.loseLink(ctx, now)
 	o.check(ctx, now)
-	o.resume(ctx, now)
 }
 
 // loseLink does what LinkLost asks for, once the link has been down for LinkLost.After.
@@ -307,7 +304,7 @@ func (o *output) loseLink(ctx context.Context, now time.Time) {
 
 // next returns when tick has something to do; zero: never.
 func (o *output) next() (at time.Time) {
-	for _, t := range []time.Time{o.plan.end(), o.plan.linkLostAt(o.set.linkDown()), o.nextCheck(), o.resumeAt()} {
+	for _, t := range []time.Time{o.plan.end(), o.plan.linkLostAt(o.set.linkDown()), o.nextCheck()} {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}

@@ -54,9 +54,6 @@ type Order struct {
 	For    time.Duration // back to Safe after that; 0: until the next order, or MaxOn
 	By     string        // the cause, for Reading.By: "rule:flood", "order:a1", "arming"
 	Remote bool          // it came by MQTT, so LinkLost applies to it
-	// Resume asks for the rest of the order's time after a fault of the line, as an alarm may go
-	// on. It does not apply to an output with Pulse.
-	Resume bool
 
 	// Answer is called once with the result of the order, on any goroutine. It must not
 	// block; nil: nobody needs the result.

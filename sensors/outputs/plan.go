@@ -31,8 +31,6 @@ type plan struct {
 
 	latestRemote bool      // the latest order came by MQTT
 	restUntil    time.Time // zero: it does not rest
-
-	suspension suspension // of orders that a fault has ended or prevented
 }
 
 // A hold is the latest end of a group of orders that keep the output away from its safe
@@ -67,16 +65,15 @@ func (p *plan) take(o Order, now time.Time) (changed bool) {
 	switch {
 	case o.On == p.spec.Safe:
 		p.clear()
-		p.suspension = suspension{}
 		return wasAway
 	case wasAway && p.spec.Pulse > 0:
 		return false // one pulse is under way: a second order within it is the same one
 	case !wasAway:
 		p.left = now
 	}
-	h := p.holdOf(o, now)
-	if s := &p.suspension; p.isResumed(o) {
-		s.inForce, s.by = s.inForce.orLonger(h), o.By
+	h := hold{active: true}
+	if d := p.duration(o); d > 0 {
+		h.until = now.Add(d)
 	}
 	if o.Remote {
 		p.remote = p.remote.orLonger(h)
@@ -84,15 +81,6 @@ func (p *plan) take(o Order, now time.Time) (changed bool) {
 		p.local = p.local.orLonger(h)
 	}
 	return !wasAway || !p.end().Equal(was)
-}
-
-// holdOf returns the hold of an order that begins now.
-func (p *plan) holdOf(o Order, now time.Time) hold {
-	h := hold{active: true}
-	if d := p.duration(o); d > 0 {
-		h.until = now.Add(d)
-	}
-	return h
 }
 
 // duration returns how long an order keeps the output away; 0: until another order, or
@@ -146,13 +134,11 @@ func (p *plan) due(now time.Time) (by string) {
 	case end.IsZero() || now.Before(end):
 		return ""
 	case !limit.IsZero() && !now.Before(limit):
-		p.suspension = suspension{}
 		p.clear()
 		p.restUntil = now.Add(p.spec.Rest)
 		return ByMaxOn
 	}
 	p.clear()
-	p.suspension.wait = 0
 	return ByTimer
 }
 
@@ -193,6 +179,4 @@ func (p *plan) keepRemote() {
 }
 
 // clear ends all orders: the output goes back to its safe level.
-func (p *plan) clear() {
-	p.left, p.local, p.remote, p.suspension.inForce = time.Time{}, hold{}, hold{}, hold{}
-}
+func (p *plan) clear() { p.left, p.local, p.remote = time.Time{}, hold{}, hold{} }

@@ -314,7 +314,7 @@ func (e *Engine) fire(now time.Time, t *trigger) {
 // act adds an order for each action of a rule.
 func (e *Engine) act(now time.Time, r *Rule) {
 	for _, a := range r.Then {
-		e.order(now, outputs.Order{Output: a.Output, On: a.On, For: a.For, By: r.By(), Resume: true})
+		e.order(now, outputs.Order{Output: a.Output, On: a.On, For: a.For, By: r.By()})
 	}
 }
 
