@@ -42,15 +42,19 @@ func TestMeterClassesAreAccepted(t *testing.T) {
 func TestAQuantityHasTheClassOfItsName(t *testing.T) {
 	const wave = "kind: simulated, wave: {mean: 1, swing: 1, period: 1h, "
 	for stanza, want := range map[string]string{
-		wave + `quantity: humidity, unit: "%"}`:                           "humidity",
-		wave + `quantity: humidity, unit: "%"}, class: moisture`:          "moisture",
-		wave + `quantity: humidity, unit: "%"}, class: ""`:                "",
-		wave + `quantity: humidity, unit: g}`:                             "",
-		wave + `quantity: energy, unit: kWh}`:                             "",
-		wave + `quantity: level, unit: "%"}`:                              "",
-		`kind: lines, file: /run/t, quantity: temperature, unit: °C`:      "temperature",
-		`kind: lines, file: /run/t, quantity: power, states: [off, "on"]`: "",
-		`kind: simulated, counter: {}`:                                    "",
+		wave + `quantity: humidity, unit: "%"}`:                                     "humidity",
+		wave + `quantity: humidity, unit: "%"}, class: moisture`:                    "moisture",
+		wave + `quantity: humidity, unit: "%"}, class: ""`:                          "",
+		wave + `quantity: humidity, unit: g}`:                                       "",
+		wave + `quantity: energy, unit: kWh}`:                                       "",
+		wave + `quantity: level, unit: "%"}`:                                        "",
+		`kind: lines, file: /run/t, quantity: temperature, unit: °C`:                "temperature",
+		`kind: lines, file: /run/t, quantity: power, states: [off, "on"]`:           "",
+		`kind: simulated, counter: {}`:                                              "",
+		`kind: lines, file: /run/t, quantities: {humidity: {unit: "%"}}`:            "humidity",
+		`kind: lines, file: /run/t, quantities: {humidity: {unit: "%", class: ""}}`: "",
+		`kind: modbus, host: 10.0.0.1, registers: {humidity: {address: 1, unit: "%", class: ""}, ` +
+			`temperature: {address: 2, unit: °C}}`: "",
 	} {
 		cfg, err := Parse("f", []byte("client_id: c\nmqtt: {server: mqtt://b}\nsensors: {s: {"+stanza+"}}"))
 		if err != nil {

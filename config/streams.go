@@ -83,15 +83,19 @@ func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity
 
 // class sets the class of the only quantity. A kind with several quantities and an option
 // of that name uses the option itself. A quantity without a class gets the class of its name:
-// a simulated humidity in % is a humidity. `class: ""` prevents that.
+// a simulated humidity in % is a humidity. `class: ""`, of the sensor or of the quantity,
+// prevents that.
 func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
 	// Several quantities cannot share a class, because each has another unit.
+	sensor := path
 	path += ".class"
 	switch {
 	case !r.has(path):
-		*qs = slices.Clone(*qs) // the kind's own list may be everybody's
+		*qs = slices.Clone(*qs) // the kind's list may be shared
 		for i, q := range *qs {
-			(*qs)[i].Class = cmp.Or(q.Class, homeassistant.ClassByName(q))
+			if !r.has(sensor+".quantities."+q.Name+".class") && !r.has(sensor+".registers."+q.Name+".class") {
+				(*qs)[i].Class = cmp.Or(q.Class, homeassistant.ClassByName(q))
+			}
 		}
 	case r.bad[path]:
 	case len(*qs) != 1 && hasKey(opts, "class"):
