@@ -64,10 +64,10 @@ func (s *suite) answeredBy(ctx context.Context, clientID, output, id string, wan
 
 // changes is how often an output was switched on. A reading may arrive twice.
 func (s *suite) changes(clientID, output string) int {
-	seen := map[string]bool{}
+	seen := map[key]bool{}
 	for _, r := range s.ledger.on(clientID + "/" + output) {
 		if r.Value != nil && *r.Value == 1 {
-			seen[fmt.Sprint(r.Boot, ":", r.Seq)] = true
+			seen[key{boot: r.Boot, seq: r.Seq}] = true
 		}
 	}
 	return len(seen)

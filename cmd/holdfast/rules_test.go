@@ -12,9 +12,14 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// changesOf are the readings of a stream that arrived, as "state by".
+// changesOf are the readings of a stream that arrived, as "state by". One may arrive twice.
 func (w *wired) changesOf(stream string) (all []string) {
+	seen := map[key]bool{}
 	for _, a := range w.sub.on("store/" + stream) {
+		if seen[a.key()] {
+			continue
+		}
+		seen[a.key()] = true
 		_, by, _ := strings.Cut(a.raw, `"by":"`)
 		by, _, _ = strings.Cut(by, `"`)
 		all = append(all, strings.TrimSpace(a.State+" "+by))
