@@ -86,25 +86,30 @@ func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity
 // a simulated humidity in % is a humidity. `class: ""`, of the sensor or of the quantity,
 // prevents that.
 func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
-	// Several quantities cannot share a class, because each has another unit.
-	sensor := path
-	path += ".class"
+	at := path + ".class"
 	switch {
-	case !r.has(path):
+	case !r.has(at):
 		*qs = slices.Clone(*qs) // the kind's list may be shared
 		for i, q := range *qs {
-			if !r.has(sensor+".quantities."+q.Name+".class") && !r.has(sensor+".registers."+q.Name+".class") {
+			if !r.hasOwnClass(path, q.Name) {
 				(*qs)[i].Class = cmp.Or(q.Class, homeassistant.ClassByName(q))
 			}
 		}
-	case r.bad[path]:
+	case r.bad[at]:
 	case len(*qs) != 1 && hasKey(opts, "class"):
 	case len(*qs) != 1:
-		r.failKey(path, "a %s measures %d quantities, which have their own classes", s.Kind, len(*qs))
+		// Several quantities cannot share a class, because each has another unit.
+		r.failKey(at, "a %s measures %d quantities, which have their own classes", s.Kind, len(*qs))
 	default:
 		*qs = slices.Clone(*qs) // the kind's list may be shared
 		(*qs)[0].Class = s.Class
 	}
+}
+
+// hasOwnClass reports whether the file has a class, or an empty one, for one quantity of a
+// sensor: lines has quantities, and modbus has registers.
+func (r *sensorReader) hasOwnClass(path, quantity string) bool {
+	return r.has(path+".quantities."+quantity+".class") || r.has(path+".registers."+quantity+".class")
 }
 
 // hasKey reports whether the options of a kind have a key of their own; nil has none.
