@@ -206,7 +206,8 @@ func answerTo(c *rawmqtt.Client, harmless string) string {
 	if !open {
 		return answer
 	}
-	c.Publish(rawmqtt.Message{Topic: harmless, Payload: []byte("x"), QoS: 1}) // its answer shows whether the connection is open
+	// Its answer shows whether the connection is open.
+	c.Publish(rawmqtt.Message{Topic: harmless, Payload: []byte("x"), QoS: 1})
 	switch next, open := await(c); {
 	case !open:
 		return answer + ", then " + next

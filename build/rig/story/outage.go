@@ -117,6 +117,7 @@ func (h *house) cableIn(ctx context.Context, d *outage) error {
 		time.Since(began).Seconds())
 	// routine readings follow the alarms, and those of the second start follow those of the first
 	measured := later(humidity, func(r reading) bool { return r.Value != nil })
-	h.check(h.within(ctx, 30*time.Second, measured), "and the rest of the backlog after %.1f s", time.Since(began).Seconds())
+	h.check(h.within(ctx, 30*time.Second, measured), "and the rest of the backlog after %.1f s",
+		time.Since(began).Seconds())
 	return sleep(ctx, time.Second)
 }

@@ -47,7 +47,8 @@ var (
 			"disable_overlayfs)"}
 	// A layer of a container survives a restart, and is deleted with the container: a warning,
 	// because that may be intended for a trial.
-	folderContainer = &Fault{Warning, "the queue's folder {folder} is on the overlay of a container, and is deleted with it",
+	folderContainer = &Fault{Warning,
+		"the queue's folder {folder} is on the overlay of a container, and is deleted with it",
 		"mount a volume there: --volume holdfast:{folder}"}
 	// This is an error although it works today: the queue is needed exactly when there is no
 	// network.
